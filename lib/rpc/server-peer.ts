@@ -1,0 +1,33 @@
+/** Who is at the other end of a connection, as far as the connection itself proves it. */
+import type { IncomingMessage } from 'node:http'
+import { TLSSocket } from 'node:tls'
+import type { DetailedPeerCertificate, PeerCertificate } from 'node:tls'
+
+export interface Peer {
+  /** The remote address, or `unix` on a socket file. It proves nothing. */
+  readonly address: string
+  /** CN and OU of the client's certificate. Absent without a certificate that our authority signed. */
+  readonly commonName?: string
+  readonly role?: string
+}
+
+/** The peer of a request. */
+export function peerOf(req: IncomingMessage): Peer {
+  const { socket } = req
+  const address = socket.remoteAddress ?? 'unix'
+  return socket instanceof TLSSocket && socket.authorized ? { address, ...subjectOf(socket.getPeerCertificate()) } : { address }
+}
+
+/** CN and OU of a certificate; one that stands there twice counts as absent, for it could be read in two ways. */
+export function subjectOf(certificate: PeerCertificate | DetailedPeerCertificate): { commonName?: string; role?: string } {
+  const subject: unknown = certificate.subject // absent when no certificate was given, whatever the type says
+  const commonName = textOf(subject, 'CN')
+  const role = textOf(subject, 'OU')
+  return { ...(commonName === undefined ? {} : { commonName }), ...(role === undefined ? {} : { role }) }
+}
+
+function textOf(subject: unknown, field: 'CN' | 'OU'): string | undefined {
+  if (typeof subject !== 'object' || subject === null) return undefined
+  const value: unknown = Reflect.get(subject, field)
+  return typeof value === 'string' && value !== '' ? value : undefined
+}

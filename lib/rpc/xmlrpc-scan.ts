@@ -1,0 +1,176 @@
+/**
+ * A tokenizer for exactly as much XML as XML-RPC needs: one cursor over one string that only moves forward, so that reading is
+ * linear in the length whatever was sent. No attributes but namespace declarations, no DOCTYPE (so no entities to expand), no
+ * processing instructions.
+ */
+import { XmlRpcSyntaxError, illegalCharacter } from './xmlrpc-value.js'
+
+export type Tag =
+  | { readonly kind: 'open'; readonly name: string }
+  | { readonly kind: 'empty'; readonly name: string }
+  | { readonly kind: 'close'; readonly name: string }
+
+const LT = 60
+// Every repetition has an upper limit: an unlimited one over a long document can exhaust the stack of the regular expression engine.
+const namePattern = /[A-Za-z_][\w.:-]{0,40}/y
+const namespacePattern = /[ \t\r\n]{1,20}xmlns(?::[A-Za-z_][\w.-]{0,40})?=(?:"[^"<&]{0,200}"|'[^'<&]{0,200}')/y
+const declarationPattern =
+  /<\?xml[ \t\r\n]{1,20}version=(["'])1\.[01]\1(?:[ \t\r\n]{1,20}encoding=(["'])([\w.-]{1,40})\2)?(?:[ \t\r\n]{1,20}standalone=(["'])(?:yes|no)\4)?[ \t\r\n]{0,20}\?>/y
+const referencePattern = /&(?:(amp|lt|gt|quot|apos)|#(\d{1,7})|#x([\dA-Fa-f]{1,6}));/y
+const entities: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
+const MAX_TAG_NAME = 32
+
+export class Scanner {
+  readonly #text: string
+  #at = 0
+
+  /** Throws XmlRpcSyntaxError when the text holds a character that XML forbids, or declares an encoding other than UTF-8. */
+  constructor(text: string) {
+    this.#text = text
+    const illegal = illegalCharacter.exec(text)
+    if (illegal) throw new XmlRpcSyntaxError('a character that XML forbids', illegal.index)
+    if (text.startsWith('\ufeff')) this.#at = 1
+    this.#declaration()
+  }
+
+  fail(message: string): never {
+    throw new XmlRpcSyntaxError(message, this.#at)
+  }
+
+  /** The next tag; only white space and comments may stand before it. */
+  tag(): Tag {
+    if (!isBlank(this.text())) this.fail('text where a tag was expected')
+    return this.textTag()
+  }
+
+  /** Like `tag`, but it must be this start tag. True when it has content, false for the empty form `<name/>`. */
+  open(name: string): boolean {
+    const tag = this.tag()
+    if (tag.kind === 'close' || tag.name !== name) this.fail(`<${name}> was expected before this`)
+    return tag.kind === 'open'
+  }
+
+  close(name: string): void {
+    const tag = this.tag()
+    if (tag.kind !== 'close' || tag.name !== name) this.fail(`</${name}> was expected before this`)
+  }
+
+  /** The text of an element that has no child elements, together with its end tag. */
+  textUntilClose(name: string): string {
+    const text = this.text()
+    const tag = this.textTag()
+    if (tag.kind !== 'close' || tag.name !== name) this.fail(`</${name}> was expected before this`)
+    return text
+  }
+
+  /** Characters up to the next tag: references resolved, CDATA unwrapped, comments dropped, line ends normalized. */
+  text(): string {
+    let result = ''
+    for (;;) {
+      const lt = this.#text.indexOf('<', this.#at)
+      const end = lt === -1 ? this.#text.length : lt
+      if (end > this.#at) {
+        const piece = this.#text.slice(this.#at, end)
+        const plain = !piece.includes('&') && !piece.includes('\r') && !piece.includes(']]>')
+        result += plain ? piece : this.#resolve(piece)
+        this.#at = end
+      }
+      if (this.#text.startsWith('<!--', this.#at)) this.#comment()
+      else if (this.#text.startsWith('<![CDATA[', this.#at)) result += this.#cdata()
+      else return result
+    }
+  }
+
+  /** Nothing but white space and comments may be left. */
+  end(): void {
+    if (!isBlank(this.text()) || this.#at < this.#text.length) this.fail('something after the end of the document')
+  }
+
+  /** The tag at the cursor, where `text` has stopped. */
+  textTag(): Tag {
+    if (this.#text.charCodeAt(this.#at) !== LT) this.fail('the document ends too early')
+    const close = this.#text[this.#at + 1] === '/'
+    const name = this.#match(namePattern, this.#at + (close ? 2 : 1))
+    if (name === undefined || name.length > MAX_TAG_NAME) return this.fail('not a tag of XML-RPC')
+    this.#at += name.length + (close ? 2 : 1)
+    if (!close) this.#namespaces()
+    while (isBlank(this.#text.charAt(this.#at)) && this.#at < this.#text.length) this.#at += 1
+    if (!close && this.#text.startsWith('/>', this.#at)) {
+      this.#at += 2
+      return { kind: 'empty', name }
+    }
+    if (this.#text[this.#at] !== '>') this.fail(`the tag ${name} is not closed by ">"`)
+    this.#at += 1
+    return { kind: close ? 'close' : 'open', name }
+  }
+
+  #namespaces(): void {
+    for (;;) {
+      const found = this.#match(namespacePattern, this.#at)
+      if (found === undefined) return
+      this.#at += found.length
+    }
+  }
+
+  #declaration(): void {
+    if (!this.#text.startsWith('<?xml', this.#at)) return
+    declarationPattern.lastIndex = this.#at
+    const match = declarationPattern.exec(this.#text)
+    if (!match) return this.fail('not an XML declaration')
+    const encoding = match[3] ?? 'UTF-8'
+    if (!/^(utf-?8|us-ascii)$/i.test(encoding)) this.fail(`the encoding ${encoding} is not UTF-8`)
+    this.#at += match[0].length
+  }
+
+  #comment(): void {
+    const dashes = this.#text.indexOf('--', this.#at + 4)
+    if (dashes === -1 || this.#text[dashes + 2] !== '>') this.fail('a comment without a proper end')
+    this.#at = dashes + 3
+  }
+
+  #cdata(): string {
+    const start = this.#at + 9
+    const end = this.#text.indexOf(']]>', start)
+    if (end === -1) this.fail('a CDATA section without end')
+    this.#at = end + 3
+    return normalized(this.#text.slice(start, end))
+  }
+
+  /** Resolves references. It looks at this piece alone: a search to the document's end for each piece would be quadratic. */
+  #resolve(piece: string): string {
+    if (piece.includes(']]>')) this.fail('"]]>" in text')
+    let result = ''
+    let from = 0
+    for (;;) {
+      const amp = piece.indexOf('&', from)
+      if (amp === -1) return result + normalized(piece.slice(from))
+      referencePattern.lastIndex = amp
+      const match = referencePattern.exec(piece)
+      if (!match) return this.fail('not one of the five entities and no character reference')
+      result += normalized(piece.slice(from, amp)) + this.#character(match)
+      from = amp + match[0].length
+    }
+  }
+
+  #character([, entity, decimal, hexadecimal]: RegExpExecArray): string {
+    const named = entities[entity ?? '']
+    if (named !== undefined) return named
+    const code = decimal === undefined ? parseInt(hexadecimal ?? '', 16) : Number(decimal)
+    if (code > 0x10ffff) return this.fail('a reference to a character that does not exist')
+    const character = String.fromCodePoint(code)
+    return illegalCharacter.test(character) ? this.fail('a reference to a character that XML forbids') : character
+  }
+
+  #match(pattern: RegExp, at: number): string | undefined {
+    pattern.lastIndex = at
+    return pattern.exec(this.#text)?.[0]
+  }
+}
+
+export function isBlank(text: string): boolean {
+  return !/[^ \t\r\n]/.test(text)
+}
+
+function normalized(text: string): string {
+  return text.includes('\r') ? text.replace(/\r\n?/g, '\n') : text
+}
