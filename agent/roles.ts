@@ -1,0 +1,33 @@
+/**
+ * The two roles of an agent as its core sees them. Each brings its own doors to the kernel's tools; the core answers for epochs,
+ * for one operation at a time per object, and for the wire.
+ */
+import type {
+  Chap, DiskPrepare, DiskSeen, ExtentSeen, ExtentsEnsure, ExtentsRemove, ForeignSeen, VolumeSeen, VolumeWanted,
+} from '../lib/wire/agent.js'
+
+/** Throws `stale epoch` when a newer manager has been heard of. Called right before every step that can't be taken back. */
+export type StillMine = () => void
+
+export interface StorageRole {
+  /** Opens the volume groups and brings back every export that was wanted when the host went down, with no manager at all. */
+  start(): Promise<void>
+  stop(): Promise<void>
+  observe(): Promise<{ readonly disks: readonly DiskSeen[]; readonly extents: readonly ExtentSeen[]; readonly foreign: readonly ForeignSeen[] }>
+  prepareDisk(wanted: Pick<DiskPrepare, 'disk' | 'device' | 'force'>, stillMine: StillMine): Promise<DiskSeen>
+  releaseDisk(disk: string, stillMine: StillMine): Promise<void>
+  ensureExtents(extents: ExtentsEnsure['extents'], chap: readonly Chap[], stillMine: StillMine): Promise<{ target: string; addresses: readonly string[] }>
+  removeExtents(extents: ExtentsRemove['extents'], stillMine: StillMine): Promise<void>
+  banInitiator(initiator: string, stillMine: StillMine): Promise<void>
+  /** The path of an extent's logical volume when it is on this host; for a head that is its leg's storage server too. */
+  localDevice(extent: string): Promise<string | undefined>
+}
+
+export interface HeadRole {
+  /** Adopts the volumes that are up already (the agent was restarted, the host was not). */
+  start(): Promise<void>
+  stop(): Promise<void>
+  observe(): Promise<{ readonly volumes: readonly VolumeSeen[]; readonly foreign: readonly ForeignSeen[] }>
+  attachVolume(wanted: VolumeWanted, stillMine: StillMine): Promise<VolumeSeen>
+  detachVolume(wanted: { readonly volume: string; readonly attachEpoch: number }, stillMine: StillMine): Promise<void>
+}

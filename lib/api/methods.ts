@@ -1,0 +1,108 @@
+/**
+ * The manager's API: every method once. One struct in, one value out. The server validates by this table, system.methodHelp is
+ * made from it, and the CLI types its calls by it.
+ *
+ * A method that changes something takes `request`, an id that the caller makes up: the same id again joins the first call or
+ * gives its result, so a caller who lost the answer simply asks again. When the work takes longer than a call may, the fault is
+ * `timed out`: the work goes on, and the same call with the same id waits for it again.
+ */
+import type { FaultName } from '../faults.js'
+import { hostRoles, limits, namePattern, nameRule } from '../model.js'
+import { byteCount, flag, int, list, optional, record, struct, text, word } from '../rpc/shape.js'
+import type { Method, Parsed, Shape } from '../rpc/shape.js'
+import { diskView, eventView, hostView, managerView, volumeSummary, volumeView } from './views.js'
+
+/** Who may call: a viewer reads; an operator changes volumes and disks; an admin everything; an agent speaks for its own host. */
+export type ApiRole = 'viewer' | 'operator' | 'admin' | 'agent'
+
+export interface ApiMethod<P, R> extends Method<P, R> {
+  readonly role: ApiRole
+  /** True when it takes a request id and is safe to repeat with it. */
+  readonly mutates: boolean
+  readonly faults: readonly FaultName[]
+}
+
+function method<P, R>(
+  name: string, help: string, { role, mutates = false, faults = [] }: { role: ApiRole; mutates?: boolean; faults?: readonly FaultName[] },
+  params: Shape<P>, result: Shape<R>,
+): ApiMethod<P, R> {
+  return { name, help, role, mutates, faults, params, result }
+}
+
+const volumeName = text({ min: 1, max: limits.nameMax, pattern: namePattern, describe: nameRule })
+/** A reference to something that should exist is any text: an unknown one is `not found`, not malformed. */
+const reference = text({ min: 1, max: 255 })
+const request = text({ min: 8, max: 64, pattern: /^[A-Za-z0-9._:-]+$/, describe: 'a request id: 8 to 64 letters, digits, dots, dashes' })
+const none = struct({})
+const done = record({})
+
+export const apiMethods = {
+  hostList: method('vsky.host.list', 'All hosts', { role: 'viewer' }, none, list(hostView)),
+  hostShow: method('vsky.host.show', 'One host, with what is on it that Vsky did not make', { role: 'viewer', faults: ['unknown host'] },
+    struct({ host: reference }), hostView),
+
+  diskAdd: method('vsky.disk.add', 'Gives a block device of a storage server to Vsky. A disk with a signature or data is refused unless forced',
+    { role: 'operator', mutates: true, faults: ['unknown host', 'wrong role', 'host offline', 'disk has data', 'disk taken', 'agent failed', 'timed out'] },
+    struct({ host: reference, device: text({ min: 6, max: 255, pattern: /^\/dev\/[A-Za-z0-9_./:+-]+$/, describe: 'the path of a block device, /dev/…' }), force: flag(), request }),
+    diskView),
+  diskList: method('vsky.disk.list', 'All disks, or those of one host', { role: 'viewer', faults: ['unknown host'] },
+    struct({ host: optional(reference) }), list(diskView)),
+  diskShow: method('vsky.disk.show', 'One disk, by id or as HOST:DEVICE', { role: 'viewer', faults: ['unknown disk'] }, struct({ disk: reference }), diskView),
+  diskRemove: method('vsky.disk.remove', 'Takes an empty disk back from Vsky and removes its label',
+    { role: 'operator', mutates: true, faults: ['unknown disk', 'disk in use', 'host offline', 'agent failed', 'timed out'] },
+    struct({ disk: reference, request }), done),
+
+  volumeCreate: method('vsky.volume.create', 'Makes a volume: places its legs, makes and zeroes their extents',
+    { role: 'operator', mutates: true, faults: ['bad parameter', 'name taken', 'no room', 'too few servers', 'agent failed', 'timed out'] },
+    struct({
+      name: volumeName,
+      bytes: byteCount('the size in bytes, as a decimal string: at least 1048576, a multiple of 512'),
+      redundancy: optional(int({ min: 1, max: limits.legsMax, describe: `the number of legs, 1 to ${limits.legsMax}` })),
+      request,
+    }), volumeView),
+  volumeList: method('vsky.volume.list', 'All volumes, without their segments', { role: 'viewer' }, none, list(volumeSummary)),
+  volumeShow: method('vsky.volume.show', 'One volume, with its segments and legs', { role: 'viewer', faults: ['unknown volume'] },
+    struct({ volume: reference }), volumeView),
+  volumeAttach: method('vsky.volume.attach', 'Makes the volume appear as /dev/vsky/NAME on a head server',
+    { role: 'operator', mutates: true,
+      faults: ['unknown volume', 'unknown host', 'wrong role', 'host offline', 'volume attached', 'volume busy', 'data unavailable', 'wrong device', 'foreign object', 'agent failed', 'timed out'] },
+    struct({ volume: reference, host: reference, request }), volumeView),
+  volumeDetach: method('vsky.volume.detach', 'Removes the volume from its head server. Refused while something there has it open',
+    { role: 'operator', mutates: true, faults: ['unknown volume', 'volume busy', 'volume in use', 'host offline', 'agent failed', 'timed out'] },
+    struct({ volume: reference, request }), volumeView),
+  volumeDelete: method('vsky.volume.delete', 'Removes a detached volume and overwrites its extents. Servers that are away are cleaned when they return',
+    { role: 'operator', mutates: true, faults: ['unknown volume', 'volume attached', 'volume busy', 'timed out'] },
+    struct({ volume: reference, request }), done),
+
+  eventList: method('vsky.event.list', 'Events after a sequence number, oldest first; waits up to `waitMs` for one when there is none',
+    { role: 'viewer' },
+    struct({ after: optional(int()), limit: optional(int({ min: 1, max: 1000 })), waitMs: optional(int({ max: 30_000 })) }), list(eventView)),
+  managerStatus: method('vsky.manager.status', 'Who is active, and how the cluster is', { role: 'viewer' }, none, managerView),
+
+  hostRegister: method('vsky.host.register', 'An agent says who and where it is; the manager then looks at the host and puts it right',
+    { role: 'agent', faults: ['denied'] },
+    record({
+      name: volumeName,
+      roles: list(word(...hostRoles), { max: 2 }),
+      zone: text({ max: 63 }),
+      /** host:port of the agent's own door. */
+      address: text({ min: 3, max: 255, pattern: /^[A-Za-z0-9.:[\]_-]+:\d{1,5}$/, describe: 'host:port' }),
+      dataAddresses: list(text({ min: 2, max: 64, pattern: /^[0-9a-fA-F.:]+$/ }), { max: 8 }),
+      initiator: text({ max: 223 }),
+      version: text({ max: 63 }),
+      bootId: text({ min: 1, max: 64 }),
+      incarnation: text({ min: 1, max: 64 }),
+      /** Devices of its configuration, to be added when they are not ours yet. */
+      disks: list(text({ max: 255 }), { max: 256 }),
+    }),
+    record({ epoch: int(), heartbeatMs: int({ min: 100 }) })),
+  hostHeartbeat: method('vsky.host.heartbeat', 'An agent is alive. `known` false: register again',
+    { role: 'agent', faults: ['denied'] },
+    /** `changed` rises when what the host would observe has changed since the last look. */
+    record({ name: volumeName, bootId: text({ max: 64 }), incarnation: text({ max: 64 }), changed: int() }),
+    record({ known: flag(), epoch: int() })),
+} as const
+
+export type ApiName = keyof typeof apiMethods
+export type ApiParams<N extends ApiName> = Parsed<(typeof apiMethods)[N]['params']>
+export type ApiResult<N extends ApiName> = Parsed<(typeof apiMethods)[N]['result']>

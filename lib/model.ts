@@ -1,0 +1,43 @@
+/**
+ * The nouns: what a host, a disk, a volume and a leg may be, and the limits on them. Words only; who may change what is said in
+ * manager/state.
+ */
+
+export const hostRoles = ['storage', 'head'] as const
+export type HostRole = (typeof hostRoles)[number]
+
+export const diskStates = ['preparing', 'ready', 'missing', 'failed', 'removing'] as const
+export type DiskState = (typeof diskStates)[number]
+
+/** `creating` and `deleting` own extents without being usable; between `detached` and `attached` a head is at work. */
+export const volumePhases = ['creating', 'detached', 'attaching', 'attached', 'detaching', 'deleting'] as const
+export type VolumePhase = (typeof volumePhases)[number]
+
+/**
+ * What the database knows of a leg's data. `allocated`: nothing was ever read from it (all legs of a new volume are equal, so it
+ * becomes `insync` when the volume is ready). `stale`: it missed a write, or may have. `syncing`: the target of a copy.
+ */
+export const legStates = ['allocated', 'insync', 'stale', 'syncing'] as const
+export type LegState = (typeof legStates)[number]
+
+export const limits = {
+  /** dm-mirror takes 2 to 9 legs (mirror_ctr: DM_KCOPYD_MAX_REGIONS + 1); a single leg is a dm-linear. */
+  legsMax: 9,
+  defaultRedundancy: 3,
+  /** Smallest volume, bytes. */
+  volumeMin: 1024n * 1024n,
+  /** Largest volume, bytes: 64 TiB, so that a volume's table stays within what one `dmsetup create` takes. */
+  volumeMax: 64n * 1024n ** 4n,
+  volumeStep: 512n,
+  /** Characters of a volume's name. The device-mapper name limit is 127; the name becomes /dev/vsky/NAME. */
+  nameMax: 63,
+  /** LVM physical extent, bytes: the unit in which a disk is given out. */
+  physicalExtent: 4n * 1024n * 1024n,
+} as const
+
+/** Letters, digits, `.`, `_`, `-`; begins with a letter or digit. It stands in paths and tables, so nothing else is let in. */
+export const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
+export const nameRule = '1 to 63 letters, digits, dots, underscores and dashes, beginning with a letter or a digit'
+
+/** Ids of volumes, disks and extents: 32 random lower-case hex digits. The kernel's WWN of a LUN shows the first 25 (LIO, VPD 0x83). */
+export const idPattern = /^[0-9a-f]{32}$/
