@@ -1,0 +1,67 @@
+/** Hosts: listing them, and what their agents say of themselves. */
+import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
+import { Fault } from '../../lib/faults.js'
+import { HEARTBEAT_MS } from '../health/presence.js'
+import type { Cluster } from '../run/cluster.js'
+import type { HostRow } from '../state/rows.js'
+import { addDisk, allDisks, allHosts, findHost, putHost } from '../store/hosts.js'
+import { showHost } from './show.js'
+
+export async function hostList(cluster: Cluster): Promise<ApiResult<'hostList'>> {
+  return Promise.all((await allHosts(cluster.store.read)).map((host) => showHost(cluster, host)))
+}
+
+export async function hostShow(cluster: Cluster, { host }: ApiParams<'hostShow'>): Promise<ApiResult<'hostShow'>> {
+  return showHost(cluster, await knownHost(cluster, host))
+}
+
+export async function knownHost(cluster: Cluster, name: string): Promise<HostRow> {
+  const host = await findHost(cluster.store.read, name)
+  if (!host) throw new Fault('unknown host', `there is no host ${JSON.stringify(name)}`)
+  return host
+}
+
+export async function hostRegister(cluster: Cluster, params: ApiParams<'hostRegister'>): Promise<ApiResult<'hostRegister'>> {
+  const known = await findHost(cluster.store.read, params.name)
+  const host: HostRow = {
+    name: params.name, roles: params.roles, zone: params.zone, address: params.address, dataAddresses: params.dataAddresses, initiator: params.initiator,
+    version: params.version, bootId: params.bootId, incarnation: params.incarnation,
+    // 16 characters are the most that every initiator and target takes.
+    chapUser: known?.chapUser ?? params.name, chapPassword: known?.chapPassword ?? cluster.random.hex(8),
+  }
+  const added = await cluster.store.change(async (tx) => {
+    await putHost(tx, host)
+    if (!known) await tx.event({ kind: 'host added', about: 'host', name: host.name, text: `${host.roles.join(' and ')} at ${host.address}${host.zone === '' ? '' : `, zone ${host.zone}`}` })
+    else if (known.bootId !== host.bootId) await tx.event({ kind: 'host booted', about: 'host', name: host.name, text: 'the host was started anew' })
+    else if (known.incarnation !== host.incarnation) await tx.event({ kind: 'agent restarted', about: 'host', name: host.name, text: 'the agent was started anew, the host was not' })
+    const disks = new Set((await allDisks(tx, host.name)).map((disk) => disk.device))
+    const fresh = host.roles.includes('storage') ? params.disks.filter((device) => !disks.has(device)) : []
+    const ids = fresh.map((device) => ({ id: cluster.random.hex(16), device }))
+    for (const { id, device } of ids) await addDisk(tx, { id, host: host.name, device, force: false })
+    return ids
+  })
+  cluster.presence.heard(host.name, cluster.clock.monoMs())
+  for (const { id } of added) cluster.work.kick('disk', id)
+  cluster.work.kick('host', host.name)
+  cluster.work.kick('head', host.name)
+  return { epoch: cluster.store.epoch, heartbeatMs: HEARTBEAT_MS }
+}
+
+/** Heartbeats stay in memory. One from an incarnation that the database doesn't have is answered "register again". */
+export async function hostHeartbeat(cluster: Cluster, params: ApiParams<'hostHeartbeat'>): Promise<ApiResult<'hostHeartbeat'>> {
+  const host = await findHost(cluster.store.read, params.name)
+  const known = host?.incarnation === params.incarnation && host.bootId === params.bootId
+  if (known) {
+    cluster.presence.heard(params.name, cluster.clock.monoMs())
+    if (cluster.fenced.get(params.name) !== params.incarnation) cluster.work.kick('host', params.name)
+    const before = changes.get(cluster)?.get(params.name)
+    if (before !== params.changed) {
+      const marks = changes.get(cluster) ?? new Map<string, number>()
+      changes.set(cluster, marks.set(params.name, params.changed))
+      if (before !== undefined) cluster.work.kick('head', params.name)
+    }
+  }
+  return { known, epoch: cluster.store.epoch }
+}
+
+const changes = new WeakMap<Cluster, Map<string, number>>()

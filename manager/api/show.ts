@@ -1,0 +1,61 @@
+/** Makes the views that the API answers from the records. */
+import type { DiskView, HostView, VolumeSummary, VolumeView } from '../../lib/api/views.js'
+import { healthOf } from '../plan/health.js'
+import { online } from '../run/cluster.js'
+import type { Cluster } from '../run/cluster.js'
+import { loadFacts, segmentFacts } from '../run/facts.js'
+import type { VolumeFacts } from '../run/facts.js'
+import type { DiskRow, HostRow, VolumeRow } from '../state/rows.js'
+import { allDisks } from '../store/hosts.js'
+import { volumesOnHead } from '../store/volumes.js'
+
+export async function showHost(cluster: Cluster, host: HostRow): Promise<HostView> {
+  const [disks, volumes] = await Promise.all([allDisks(cluster.store.read, host.name), volumesOnHead(cluster.store.read, host.name)])
+  const heard = cluster.presence.lastHeard(host.name)
+  const now = cluster.clock.monoMs()
+  return {
+    name: host.name, roles: host.roles, zone: host.zone, state: online(cluster, host.name) ? 'online' : 'offline', address: host.address,
+    dataAddresses: host.dataAddresses, initiator: host.initiator, version: host.version, bootId: host.bootId,
+    lastSeenMs: Math.round(Math.max(0, now - (heard ?? now - (cluster.clock.nowMs() - cluster.startedAt)))),
+    disks: disks.length, attached: volumes.map((volume) => volume.name), foreign: cluster.foreign.get(host.name) ?? [],
+  }
+}
+
+export function showDisk(disk: DiskRow, zone: string): DiskView {
+  const free = disk.bytes - disk.usedBytes
+  const freeBytes = free > 0n ? free : 0n
+  return {
+    id: disk.id, host: disk.host, device: disk.device, zone, state: disk.state, problem: disk.problem, bytes: disk.bytes, freeBytes,
+    cleanBytes: disk.cleanBytes < freeBytes ? disk.cleanBytes : freeBytes, extents: disk.extents,
+  }
+}
+
+export async function showVolume(cluster: Cluster, volume: VolumeRow): Promise<VolumeView> {
+  const facts = await loadFacts(cluster.store.read, volume)
+  const disks = new Map((await allDisks(cluster.store.read)).map((disk) => [disk.id, disk]))
+  return {
+    ...summary(cluster, facts),
+    segments: facts.segments.map((segment) => ({
+      index: segment.index, offset: segment.offset, bytes: segment.bytes, generation: segment.generation,
+      legs: facts.extents.filter((extent) => extent.segment === segment.index).map((extent) => ({
+        extent: extent.id, state: extent.leg, disk: extent.disk, device: disks.get(extent.disk)?.device ?? '', host: extent.host,
+        zone: facts.hosts.get(extent.host)?.zone ?? '', online: online(cluster, extent.host), bytes: extent.bytes,
+      })),
+    })),
+  }
+}
+
+export async function summarise(cluster: Cluster, volume: VolumeRow): Promise<VolumeSummary> {
+  return summary(cluster, await loadFacts(cluster.store.read, volume))
+}
+
+function summary(cluster: Cluster, facts: VolumeFacts): VolumeSummary {
+  const { volume } = facts
+  const { health, problem } = volume.phase === 'creating'
+    ? { health: 'full' as const, problem: '' }
+    : healthOf(segmentFacts(facts), volume.redundancy, (host) => online(cluster, host))
+  return {
+    id: volume.id, name: volume.name, bytes: volume.bytes, redundancy: volume.redundancy, state: volume.phase, head: volume.head, device: volume.device,
+    attachEpoch: volume.attachEpoch, health, problem: [volume.problem, problem].filter((each) => each !== '').join('; '), createdAt: volume.createdAt,
+  }
+}

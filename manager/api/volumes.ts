@@ -1,0 +1,129 @@
+/** Volumes: each mutating call checks, records the intent, and waits for the turns to carry it out. */
+import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
+import { Fault } from '../../lib/faults.js'
+import { limits } from '../../lib/model.js'
+import { formatSizeRounded } from '../../lib/units.js'
+import { placeLegs } from '../plan/place-legs.js'
+import { layOutVolume, sizeProblem } from '../plan/volume-layout.js'
+import { healthOf } from '../plan/health.js'
+import { online } from '../run/cluster.js'
+import type { Cluster } from '../run/cluster.js'
+import { loadFacts, segmentFacts } from '../run/facts.js'
+import type { VolumeRow } from '../state/rows.js'
+import { allDisks, allHosts, findHost } from '../store/hosts.js'
+import type { Reader } from '../store/db.js'
+import type { ChangeTx } from '../store/store.js'
+import { addExtent, addSegment, addVolume, allVolumes, dropExtents, extentsOf, findVolume, removeVolume, updateVolume } from '../store/volumes.js'
+import { mutate } from './requests.js'
+import { showVolume, summarise } from './show.js'
+
+async function knownVolume(db: Reader, reference: string): Promise<VolumeRow> {
+  const volume = await findVolume(db, reference)
+  if (!volume) throw new Fault('unknown volume', `there is no volume ${JSON.stringify(reference)}`)
+  return volume
+}
+
+export async function volumeList(cluster: Cluster): Promise<ApiResult<'volumeList'>> {
+  return Promise.all((await allVolumes(cluster.store.read)).map((volume) => summarise(cluster, volume)))
+}
+
+export async function volumeShow(cluster: Cluster, { volume }: ApiParams<'volumeShow'>): Promise<ApiResult<'volumeShow'>> {
+  return showVolume(cluster, await knownVolume(cluster.store.read, volume))
+}
+
+export function volumeCreate(cluster: Cluster, params: ApiParams<'volumeCreate'>, signal: AbortSignal): Promise<ApiResult<'volumeCreate'>> {
+  return mutate({
+    cluster, method: 'vsky.volume.create', params, signal,
+    async intend(tx) {
+      const wrong = sizeProblem(params.bytes)
+      if (wrong !== undefined) throw new Fault('bad parameter', `Cannot create volume ${params.name}: ${wrong}`)
+      const taken = await findVolume(tx, params.name)
+      if (taken) throw new Fault('name taken', `there is a volume ${params.name} already (${formatSizeRounded(taken.bytes)}, ${taken.phase})`)
+      const id = cluster.random.hex(16)
+      await plan(cluster, tx, id, params)
+      return { about: id, kick: 'volume' }
+    },
+    answer: (id) => volumeShow(cluster, { volume: id }),
+  })
+}
+
+/** Places every leg and writes the whole volume down: from here on it exists, and the turn only makes it real. */
+async function plan(cluster: Cluster, tx: ChangeTx, id: string, { name, bytes, redundancy = limits.defaultRedundancy }: ApiParams<'volumeCreate'>): Promise<void> {
+  const segments = layOutVolume(bytes, cluster.extentBytes)
+  const zones = new Map((await allHosts(tx)).map((host) => [host.name, host.zone]))
+  const disks = await allDisks(tx)
+  const placement = placeLegs(
+    { segments: segments.map((segment) => segment.extentBytes), redundancy },
+    disks.map((disk) => ({
+      id: disk.id, host: disk.host, zone: zones.get(disk.host) ?? '', state: disk.state, online: online(cluster, disk.host), bytes: disk.bytes,
+      freeBytes: disk.bytes > disk.usedBytes ? disk.bytes - disk.usedBytes : 0n, label: `${disk.host}:${disk.device}`,
+    })),
+  )
+  if (placement.kind === 'refused') throw new Fault(placement.why, `Cannot create volume ${name}: ${placement.reason}`)
+  const hostOf = new Map(disks.map((disk) => [disk.id, disk.host]))
+  await addVolume(tx, { id, name, bytes, redundancy, createdAt: cluster.clock.nowMs() })
+  for (const segment of segments) {
+    await addSegment(tx, { volume: id, index: segment.index, offset: segment.offset, bytes: segment.bytes, generation: 1 })
+    for (const [slot, disk] of (placement.legs[segment.index] ?? []).entries()) {
+      await addExtent(tx, { id: cluster.random.hex(16), disk, host: hostOf.get(disk) ?? '', volume: id, segment: segment.index, slot, bytes: segment.extentBytes }, 'allocated')
+    }
+  }
+}
+
+export function volumeAttach(cluster: Cluster, params: ApiParams<'volumeAttach'>, signal: AbortSignal): Promise<ApiResult<'volumeAttach'>> {
+  return mutate({
+    cluster, method: 'vsky.volume.attach', params, signal,
+    async intend(tx) {
+      const volume = await knownVolume(tx, params.volume)
+      const head = await findHost(tx, params.host)
+      if (!head) throw new Fault('unknown host', `there is no host ${JSON.stringify(params.host)}`)
+      if (!head.roles.includes('head')) throw new Fault('wrong role', `${head.name} is not a head server (its role: ${head.roles.join(', ')})`)
+      if (volume.phase === 'attached') throw new Fault('volume attached', `${volume.name} is attached to ${volume.head} already`)
+      if (volume.phase !== 'detached') throw new Fault('volume busy', `${volume.name} is ${volume.phase}`)
+      if (!online(cluster, head.name)) throw new Fault('host offline', `${head.name} does not answer`)
+      const facts = await loadFacts(tx, volume)
+      const health = healthOf(segmentFacts(facts), volume.redundancy, (host) => online(cluster, host))
+      if (health.health === 'unavailable') throw new Fault('data unavailable', `Cannot attach volume ${volume.name}: ${health.problem}`)
+      await updateVolume(tx, volume.id, { phase: 'attaching', head: head.name, attachEpoch: volume.attachEpoch + 1, attachBoot: head.bootId, problem: '' })
+      return { about: volume.id, kick: 'volume' }
+    },
+    answer: (id) => volumeShow(cluster, { volume: id }),
+  })
+}
+
+export function volumeDetach(cluster: Cluster, params: ApiParams<'volumeDetach'>, signal: AbortSignal): Promise<ApiResult<'volumeDetach'>> {
+  return mutate({
+    cluster, method: 'vsky.volume.detach', params, signal,
+    async intend(tx) {
+      const volume = await knownVolume(tx, params.volume)
+      if (volume.phase === 'detached') return { about: volume.id, kick: 'volume' } // as asked already: answered at once
+      if (volume.phase === 'creating' || volume.phase === 'detaching') throw new Fault('volume busy', `${volume.name} is ${volume.phase}`)
+      if (volume.phase === 'attaching' && await busyWith(tx, volume.id)) throw new Fault('volume busy', `${volume.name} is being attached to ${volume.head}`)
+      if (!online(cluster, volume.head)) throw new Fault('host offline', `Cannot detach volume ${volume.name}: its head ${volume.head} does not answer`)
+      await updateVolume(tx, volume.id, { phase: 'detaching' })
+      return { about: volume.id, kick: 'volume' }
+    },
+    answer: (id) => volumeShow(cluster, { volume: id }),
+  })
+}
+
+async function busyWith(db: Reader, volume: string): Promise<boolean> {
+  return (await db.get(`select 1 as yes from requests where about = ? and state = 'open'`, [volume])) !== undefined
+}
+
+export function volumeDelete(cluster: Cluster, params: ApiParams<'volumeDelete'>, signal: AbortSignal): Promise<ApiResult<'volumeDelete'>> {
+  return mutate({
+    cluster, method: 'vsky.volume.delete', params, signal,
+    async intend(tx) {
+      const volume = await knownVolume(tx, params.volume)
+      if (volume.phase === 'attached') throw new Fault('volume attached', `${volume.name} is attached to ${volume.head}`)
+      if (volume.phase !== 'detached' || await busyWith(tx, volume.id)) throw new Fault('volume busy', `${volume.name} is ${volume.phase}`)
+      const hosts = new Set((await extentsOf(tx, volume.id)).map((extent) => extent.host))
+      await dropExtents(tx, volume.id)
+      await removeVolume(tx, volume.id)
+      await tx.event({ kind: 'volume deleted', about: 'volume', name: volume.name, text: `its extents on ${[...hosts].sort().join(', ')} are overwritten and removed` })
+      return { about: volume.id, kick: 'gone' }
+    },
+    answer: () => Promise.resolve({}),
+  })
+}

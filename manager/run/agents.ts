@@ -1,0 +1,57 @@
+/** Calls to agents: one connection pool a host, mutual TLS, the host's name checked in its certificate, epoch and operation id in every call. */
+import { Fault, messageOf } from '../../lib/faults.js'
+import type { Random } from '../../lib/ports.js'
+import { createRpcClient, TransportError } from '../../lib/rpc/client.js'
+import type { RpcClient } from '../../lib/rpc/client.js'
+import type { Method } from '../../lib/rpc/shape.js'
+import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
+import { agentMethods } from '../../lib/wire/agent.js'
+import type { HostRow } from '../state/rows.js'
+
+/** The agent did not answer. It may or may not have done what was asked: look before deciding. */
+export class AgentSilent extends Error {
+  override readonly name = 'AgentSilent'
+}
+
+type WithHeader<P> = P extends { readonly epoch: number; readonly op: string } ? Omit<P, 'epoch' | 'op'> : P
+
+export interface Agents {
+  /** Calls an agent. Throws Fault (the agent's own answer) or AgentSilent. The default deadline is 30 s. */
+  call<P, R>(host: HostRow, method: Method<P, R>, params: WithHeader<P>, options?: { timeoutMs?: number; op?: string }): Promise<R>
+  close(): void
+}
+
+export interface AgentsOptions {
+  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string }
+  readonly epoch: number
+  readonly random: Random
+}
+
+export function createAgents({ tls, epoch, random }: AgentsOptions): Agents {
+  const clients = new Map<string, { readonly address: string; readonly client: RpcClient }>()
+  const clientOf = (host: HostRow): RpcClient => {
+    const known = clients.get(host.name)
+    if (known?.address === host.address) return known.client
+    known?.client.close() // the host has moved
+    const client = createRpcClient({ url: `https://${host.address}`, tls: { ...tls, serverName: host.name, serverRoles: ['agent'] } })
+    clients.set(host.name, { address: host.address, client })
+    return client
+  }
+  return {
+    async call(host, method, params, { timeoutMs = 30_000, op = `e${epoch}-${random.hex(6)}` } = {}) {
+      const full = method === (agentMethods.observe as unknown) ? params : { ...params, epoch, op }
+      try {
+        const answer = await clientOf(host).call(method.name, [method.params.format(full as never) satisfies XmlValue], { timeoutMs })
+        return method.result.parse(answer, `the answer of ${host.name} to ${method.name}`)
+      } catch (thrown) {
+        if (thrown instanceof Fault && thrown.fault !== 'timed out') throw thrown
+        if (thrown instanceof TransportError || thrown instanceof Fault) throw new AgentSilent(`${host.name} did not answer ${method.name}: ${thrown.message}`, { cause: thrown })
+        throw new Fault('agent failed', `${host.name}: ${method.name}: ${messageOf(thrown)}`, { cause: thrown })
+      }
+    },
+    close() {
+      for (const { client } of clients.values()) client.close()
+      clients.clear()
+    },
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Attaching: let the head in at every server, leave behind the legs whose servers don't answer (committed stale first, and never the
+ * last good one), then have the head assemble. The same turn assembles a volume again after its head was rebooted.
+ */
+import { agentMethods } from '../../lib/wire/agent.js'
+import { Fault, messageOf } from '../../lib/faults.js'
+import { decideLoss } from '../plan/segment.js'
+import { legAfter } from '../state/leg.js'
+import { doomRequest, finishRequest, openRequestAbout } from '../store/requests.js'
+import { extentsOf, raiseGeneration, setLeg, updateVolume, volumeById } from '../store/volumes.js'
+import type { ChangeTx } from '../store/store.js'
+import { AgentSilent } from './agents.js'
+import { online } from './cluster.js'
+import type { Cluster } from './cluster.js'
+import { pushVolume } from './exports.js'
+import { loadFacts, segmentFacts, serversInUse, volumeWanted } from './facts.js'
+import type { VolumeFacts } from './facts.js'
+import type { Next } from './work.js'
+
+/** How often a silent but living agent is asked again before its legs are left behind; an agent's restart takes less. */
+const PATIENCE = 3
+
+export async function attachTurn(cluster: Cluster, facts: VolumeFacts, attempt: number): Promise<Next> {
+  const { volume, hosts } = facts
+  const head = hosts.get(volume.head)
+  if (!head) return giveUp(cluster, facts, new Fault('unknown host', `head ${volume.head} is not known`))
+  const lost = await openServers(cluster, facts, attempt)
+  const refusal = await leaveBehind(cluster, facts, lost)
+  if (refusal) return giveUp(cluster, facts, refusal)
+  const now = await volumeById(cluster.store.read, volume.id)
+  if (!now || now.phase !== 'attaching') return 0
+  try {
+    const up = await cluster.agents.call(head, agentMethods.attachVolume, { volume: volumeWanted(await loadFacts(cluster.store.read, now)) }, { timeoutMs: 45_000 })
+    await cluster.store.change(async (tx) => {
+      await updateVolume(tx, volume.id, { phase: 'attached', device: up.device, problem: '' })
+      await finishRequest(tx, volume.id)
+      await tx.event({ kind: 'volume attached', about: 'volume', name: volume.name, text: `to ${head.name} as ${up.device}` })
+    })
+    cluster.work.kick('head', head.name)
+    return 'idle'
+  } catch (thrown) {
+    if (thrown instanceof Fault && thrown.fault !== 'stale epoch') return giveUp(cluster, facts, thrown)
+    throw thrown
+  }
+}
+
+/** Lets the head in everywhere. Gives the servers that can't be used now, with the reason. */
+async function openServers(cluster: Cluster, facts: VolumeFacts, attempt: number): Promise<ReadonlyMap<string, string>> {
+  const lost = new Map<string, string>()
+  await Promise.all(serversInUse(facts).map(async (name) => {
+    const host = facts.hosts.get(name)
+    if (!host || !online(cluster, name)) {
+      lost.set(name, 'offline')
+      return
+    }
+    try {
+      await pushVolume(cluster, host, facts.volume.id)
+    } catch (thrown) {
+      if (thrown instanceof AgentSilent && attempt < PATIENCE) throw thrown
+      if (!(thrown instanceof AgentSilent) && !(thrown instanceof Fault)) throw thrown
+      lost.set(name, messageOf(thrown))
+    }
+  }))
+  return lost
+}
+
+/** Commits the legs on lost servers as stale. Gives the reason when a segment would have no good leg left: then nothing was changed. */
+async function leaveBehind(cluster: Cluster, facts: VolumeFacts, lost: ReadonlyMap<string, string>): Promise<Fault | undefined> {
+  if (lost.size === 0) return undefined
+  return cluster.store.change(async (tx) => {
+    const extents = await extentsOf(tx, facts.volume.id)
+    const decisions = segmentFacts({ ...facts, extents }).map((segment) => ({ segment, decision: decideLoss(segment.legs, (leg) => lost.get(leg.host)) }))
+    for (const { segment, decision } of decisions) {
+      if (decision.kind === 'unavailable') return new Fault('data unavailable', `segment ${segment.index} of ${facts.volume.name}: ${decision.reason}`)
+    }
+    for (const { segment, decision } of decisions) {
+      if (decision.kind === 'drop') await commitStale(tx, facts, segment, decision.extents, [...lost].map(([host, why]) => `${host}: ${why}`).join('; '))
+    }
+    return undefined
+  })
+}
+
+/** "These legs missed writes, generation + 1": inside a transaction, with its event. */
+export async function commitStale(
+  tx: ChangeTx, { volume, extents }: Pick<VolumeFacts, 'volume' | 'extents'>, segment: { readonly index: number; readonly generation: number },
+  gone: readonly string[], why: string,
+): Promise<void> {
+  await raiseGeneration(tx, volume.id, segment.index)
+  for (const id of gone) {
+    const extent = extents.find((each) => each.id === id)
+    if (extent) await setLeg(tx, id, legAfter(extent.leg, 'missed writes'))
+  }
+  const servers = extents.filter((each) => gone.includes(each.id)).map((each) => each.host)
+  await tx.event({
+    kind: 'leg stale', about: 'volume', name: volume.name,
+    text: `segment ${segment.index}: the leg on ${servers.join(', ')} is stale from generation ${segment.generation + 1} on (${why})`,
+  })
+}
+
+/** Somebody waits for it: it fails, and is taken apart again. Nobody does (the head came back from a reboot): it is tried again. */
+async function giveUp(cluster: Cluster, { volume }: VolumeFacts, why: Fault): Promise<Next> {
+  const waited = await openRequestAbout(cluster.store.read, volume.id)
+  if (waited === undefined) {
+    if (volume.problem !== why.message) {
+      await cluster.store.change(async (tx) => {
+        await updateVolume(tx, volume.id, { problem: why.message })
+        await tx.event({ kind: 'volume not up', about: 'volume', name: volume.name, text: why.message })
+      })
+    }
+    return 3000
+  }
+  await cluster.store.change(async (tx) => {
+    await doomRequest(tx, volume.id, new Fault(why.fault, `Cannot attach volume ${volume.name} to ${volume.head}: ${why.message}`))
+    await updateVolume(tx, volume.id, { phase: 'detaching' })
+  })
+  return 0
+}

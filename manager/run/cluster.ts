@@ -1,0 +1,46 @@
+/** What every turn and every API call works with: the state, the way to the agents, who is alive, and the hand that starts turns. */
+import type { Clock, Log, Random } from '../../lib/ports.js'
+import type { ForeignSeen, Observation } from '../../lib/wire/agent.js'
+import type { Presence } from '../health/presence.js'
+import type { Store } from '../store/store.js'
+import type { Agents } from './agents.js'
+import type { Work } from './work.js'
+
+export interface Cluster {
+  readonly name: string
+  readonly version: string
+  readonly startedAt: number
+  readonly store: Store
+  readonly agents: Agents
+  readonly presence: Presence
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  /** Size of a full segment, bytes. */
+  readonly extentBytes: bigint
+  readonly work: Work
+  /** The newest observation of each host, and what is foreign there. Only hints: each turn that needs certainty looks itself. */
+  readonly seen: Map<string, Observation>
+  readonly foreign: Map<string, readonly ForeignSeen[]>
+  /** Incarnations of agents that have taken this manager's epoch. */
+  readonly fenced: Map<string, string>
+  /** One at a time per key. */
+  readonly exclusively: <T>(key: string, work: () => Promise<T>) => Promise<T>
+}
+
+export function online(cluster: Cluster, host: string): boolean {
+  return cluster.presence.online(host, cluster.clock.monoMs())
+}
+
+/** A mutex per key: calls that carry a host's desired exports must not overtake each other. */
+export function createExclusively(): Cluster['exclusively'] {
+  const tails = new Map<string, Promise<unknown>>()
+  return (key, work) => {
+    const mine = (tails.get(key) ?? Promise.resolve()).then(work, work)
+    const tail = mine.then(() => undefined, () => undefined).then(() => {
+      if (tails.get(key) === tail) tails.delete(key)
+    })
+    tails.set(key, tail)
+    return mine
+  }
+}

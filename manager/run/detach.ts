@@ -1,0 +1,52 @@
+/** Detaching: the head lets go (or says that it is in use, and nothing has changed), then every server shuts it out. */
+import { Fault } from '../../lib/faults.js'
+import { agentMethods } from '../../lib/wire/agent.js'
+import { requestDoomed, finishRequest, openRequestAbout } from '../store/requests.js'
+import { updateVolume } from '../store/volumes.js'
+import { AgentSilent } from './agents.js'
+import { online } from './cluster.js'
+import type { Cluster } from './cluster.js'
+import { pushVolume } from './exports.js'
+import type { VolumeFacts } from './facts.js'
+import type { Next } from './work.js'
+
+export async function detachTurn(cluster: Cluster, facts: VolumeFacts): Promise<Next> {
+  const { volume, hosts } = facts
+  const head = hosts.get(volume.head)
+  if (head) {
+    try {
+      await cluster.agents.call(head, agentMethods.detachVolume, { volume: volume.id, attachEpoch: volume.attachEpoch }, { timeoutMs: 45_000 })
+    } catch (thrown) {
+      if (!(thrown instanceof Fault) || thrown.fault === 'stale epoch') throw thrown
+      if (await requestDoomed(cluster.store.read, volume.id)) throw thrown // the clean-up of a failed attach goes on until it is done
+      await cluster.store.change(async (tx) => {
+        await updateVolume(tx, volume.id, { phase: 'attached' })
+        await finishRequest(tx, volume.id, new Fault(thrown.fault, `Cannot detach volume ${volume.name} from ${volume.head}: ${thrown.message}`))
+      })
+      cluster.work.kick('head', volume.head)
+      return 'idle'
+    }
+  }
+  await cluster.store.change(async (tx) => {
+    await updateVolume(tx, volume.id, { phase: 'detached', head: '', device: '', problem: '' })
+    await tx.event({ kind: 'volume detached', about: 'volume', name: volume.name, text: `from ${volume.head}` })
+  })
+  return 0
+}
+
+/** The database has no head for it any more. A server that is away keeps its old list until it returns and is put right. */
+export async function afterDetach(cluster: Cluster, { volume, extents, hosts }: VolumeFacts): Promise<Next> {
+  if (await openRequestAbout(cluster.store.read, volume.id) === undefined) return 'idle'
+  await Promise.all([...new Set(extents.map((extent) => extent.host))].map(async (name) => {
+    const host = hosts.get(name)
+    if (!host || !online(cluster, name)) return
+    try {
+      await pushVolume(cluster, host, volume.id)
+    } catch (thrown) {
+      if (!(thrown instanceof Fault) && !(thrown instanceof AgentSilent)) throw thrown
+      cluster.work.kick('host', name) // tried again there
+    }
+  }))
+  await cluster.store.change((tx) => finishRequest(tx, volume.id))
+  return 'idle'
+}

@@ -1,0 +1,85 @@
+/**
+ * The one way by which a storage server learns what it should hold: under the host's mutex the wanted extents are computed from
+ * the database as it is now, and sent. So no older order can overtake a newer one.
+ */
+import { agentMethods } from '../../lib/wire/agent.js'
+import type { Chap, ExtentWanted } from '../../lib/wire/agent.js'
+import { extentWanted } from '../plan/exports.js'
+import type { HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
+import { allHosts } from '../store/hosts.js'
+import { droppingOnHost, extentsOnHost, removeExtent, segmentsOf, volumeById } from '../store/volumes.js'
+import type { Cluster } from './cluster.js'
+
+/** Extents in one call: bounds its time (an extent costs a server some 100 ms) and its message. */
+const BATCH = 64
+
+export interface WantedOnHost {
+  readonly extents: readonly ExtentWanted[]
+  readonly chap: readonly Chap[]
+}
+
+/** All that a host should hold, or what it should hold of one volume. */
+export async function wantedOnHost(cluster: Cluster, host: string, onlyVolume?: string): Promise<WantedOnHost> {
+  const db = cluster.store.read
+  const hosts = new Map((await allHosts(db)).map((each) => [each.name, each]))
+  const volumes = new Map<string, { volume: VolumeRow; segments: ReadonlyMap<number, SegmentRow> } | undefined>()
+  const extents: ExtentWanted[] = []
+  const heads = new Map<string, HostRow>()
+  for (const extent of await extentsOnHost(db, host)) {
+    if (extent.state === 'dropping' || (onlyVolume !== undefined && extent.volume !== onlyVolume)) continue
+    if (!volumes.has(extent.volume)) {
+      const volume = await volumeById(db, extent.volume)
+      volumes.set(extent.volume, volume && { volume, segments: new Map((await segmentsOf(db, extent.volume)).map((each) => [each.index, each])) })
+    }
+    const known = volumes.get(extent.volume)
+    const segment = known?.segments.get(extent.segment)
+    if (!known || !segment) continue
+    const head = hosts.get(known.volume.head)
+    const wanted = extentWanted(known.volume, segment, extent, head?.initiator)
+    if (head && wanted.initiators.length > 0) heads.set(head.name, head)
+    extents.push(wanted)
+  }
+  return { extents, chap: [...heads.values()].map((head) => ({ initiator: head.initiator, user: head.chapUser, password: head.chapPassword })) }
+}
+
+/** Makes the host hold what it should of one volume. Throws Fault or AgentSilent. */
+export async function pushVolume(cluster: Cluster, host: HostRow, volume: string): Promise<void> {
+  await cluster.exclusively(`exports ${host.name}`, async () => {
+    await send(cluster, host, await wantedOnHost(cluster, host.name, volume))
+  })
+}
+
+/** Sends those of the wanted extents for which `choose` says so; the choice is made under the mutex. */
+export async function pushChosen(cluster: Cluster, host: HostRow, choose: (wanted: WantedOnHost) => readonly ExtentWanted[]): Promise<number> {
+  return cluster.exclusively(`exports ${host.name}`, async () => {
+    const wanted = await wantedOnHost(cluster, host.name)
+    const chosen = choose(wanted)
+    await send(cluster, host, { extents: chosen, chap: wanted.chap })
+    return chosen.length
+  })
+}
+
+async function send(cluster: Cluster, host: HostRow, { extents, chap }: WantedOnHost): Promise<void> {
+  for (let at = 0; at < extents.length; at += BATCH) {
+    const batch = extents.slice(at, at + BATCH)
+    const initiators = new Set(batch.flatMap((extent) => extent.initiators))
+    await cluster.agents.call(host, agentMethods.ensureExtents,
+      { extents: batch, chap: chap.filter((each) => initiators.has(each.initiator)) }, { timeoutMs: 90_000 })
+  }
+}
+
+/** Has a host remove its tombstones, and forgets each when the host has confirmed. Gives how many are gone. */
+export async function dropTombstones(cluster: Cluster, host: HostRow, usable: (disk: string) => boolean): Promise<number> {
+  return cluster.exclusively(`exports ${host.name}`, async () => {
+    const all = (await droppingOnHost(cluster.store.read, host.name)).filter((extent) => usable(extent.disk))
+    for (let at = 0; at < all.length; at += BATCH) {
+      const batch = all.slice(at, at + BATCH)
+      await cluster.agents.call(host, agentMethods.removeExtents,
+        { extents: batch.map((extent) => ({ extent: extent.id, disk: extent.disk })) }, { timeoutMs: 90_000 })
+      await cluster.store.change(async (tx) => {
+        for (const extent of batch) await removeExtent(tx, extent.id)
+      })
+    }
+    return all.length
+  })
+}

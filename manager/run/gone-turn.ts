@@ -1,0 +1,18 @@
+/** After a delete: done when no server that answers holds a tombstone of the volume. One that is away is cleaned when it returns. */
+import { finishRequest } from '../store/requests.js'
+import { hostsDropping, volumeById } from '../store/volumes.js'
+import { findDisk } from '../store/hosts.js'
+import { online } from './cluster.js'
+import type { Cluster } from './cluster.js'
+import type { Next } from './work.js'
+
+export async function goneTurn(cluster: Cluster, volume: string): Promise<Next> {
+  if (await volumeById(cluster.store.read, volume) || await findDisk(cluster.store.read, volume)) return 'idle' // the request is about something that lives
+  const waiting = (await hostsDropping(cluster.store.read, volume)).filter((host) => online(cluster, host))
+  if (waiting.length > 0) {
+    for (const host of waiting) cluster.work.kick('host', host)
+    return 500
+  }
+  await cluster.store.change((tx) => finishRequest(tx, volume))
+  return 'idle'
+}

@@ -1,0 +1,101 @@
+/**
+ * One turn of one host: make it take our epoch, look at it, write down what is there, and put right what differs. It runs when a host
+ * registers, comes back, or something about it could not be done before. And the shorter look at a head with attached volumes.
+ */
+import { agentMethods } from '../../lib/wire/agent.js'
+import type { DiskSeen, Observation } from '../../lib/wire/agent.js'
+import { messageOf } from '../../lib/faults.js'
+import { compareHost } from '../plan/compare-host.js'
+import type { DiskRow, HostRow } from '../state/rows.js'
+import { allDisks, findHost, setDiskState, updateDisk } from '../store/hosts.js'
+import { aboutsOpen } from '../store/requests.js'
+import { allVolumes, droppingOnHost, volumesOnHead } from '../store/volumes.js'
+import { online } from './cluster.js'
+import type { Cluster } from './cluster.js'
+import { dropTombstones, pushChosen, wantedOnHost } from './exports.js'
+import type { Next } from './work.js'
+
+/** How often the disks of a living host are looked at without a reason, ms: shows cleaning progress and silent loss. */
+const LOOK_AGAIN_MS = 10_000
+/** How often a head with attached volumes is looked at, ms. */
+const WATCH_MS = 1000
+
+export async function hostTurn(cluster: Cluster, name: string): Promise<Next> {
+  const host = await findHost(cluster.store.read, name)
+  if (!host || !online(cluster, name)) return 'idle' // its next heartbeat starts the turn again
+  const seen = await look(cluster, host)
+  await recordDisks(cluster, host, seen)
+  const difference = compareHost(await wanted(cluster, host), seen)
+  cluster.foreign.set(name, difference.foreign)
+  const ready = new Set(seen.disks.filter((disk) => disk.state === 'ready').map((disk) => disk.disk))
+  if (difference.ensure.length > 0) {
+    const differing = new Set(difference.ensure.map((extent) => extent.extent))
+    const sent = await pushChosen(cluster, host, ({ extents }) => extents.filter((extent) => differing.has(extent.extent)))
+    cluster.log.info('a storage server was put right', { host: name, extents: String(sent) })
+  }
+  for (const volume of difference.detach) await cluster.agents.call(host, agentMethods.detachVolume, volume)
+  const dropped = await dropTombstones(cluster, host, (disk) => ready.has(disk))
+  const pending = await aboutsOpen(cluster.store.read)
+  for (const about of pending) cluster.work.kick('gone', about)
+  for (const volume of await volumesOnHead(cluster.store.read, name)) cluster.work.kick('volume', volume.id)
+  return dropped > 0 || difference.ensure.length > 0 ? 0 : LOOK_AGAIN_MS
+}
+
+/** A new incarnation, or a manager that is new to it, is fenced first: older managers' calls have ended when it answers. */
+async function look(cluster: Cluster, host: HostRow): Promise<Observation> {
+  const fenced = cluster.fenced.get(host.name) === host.incarnation
+  const seen = fenced
+    ? await cluster.agents.call(host, agentMethods.observe, {})
+    : await cluster.agents.call(host, agentMethods.fence, {})
+  cluster.fenced.set(host.name, host.incarnation)
+  cluster.seen.set(host.name, seen)
+  return seen
+}
+
+async function wanted(cluster: Cluster, host: HostRow): Promise<Parameters<typeof compareHost>[0]> {
+  const db = cluster.store.read
+  const [{ extents }, disks, dropping, volumes] = await Promise.all([wantedOnHost(cluster, host.name), allDisks(db, host.name), droppingOnHost(db, host.name), allVolumes(db)])
+  return {
+    disks, extents, dropping: dropping.map((extent) => ({ extent: extent.id, disk: extent.disk })),
+    volumes: new Map(volumes.map((volume) => [volume.id, {
+      name: volume.name, attachEpoch: volume.attachEpoch, attachedHere: volume.head === host.name,
+    }])),
+  }
+}
+
+async function recordDisks(cluster: Cluster, host: HostRow, seen: Observation): Promise<void> {
+  const rows = await allDisks(cluster.store.read, host.name)
+  const changed = rows.flatMap((row): readonly { readonly row: DiskRow; readonly disk: DiskSeen | undefined }[] => {
+    if (row.state === 'preparing' || row.state === 'removing') return []
+    const disk = seen.disks.find((each) => each.disk === row.id)
+    if (!disk) return row.state === 'missing' ? [] : [{ row, disk: undefined }]
+    const same = row.state === disk.state && row.device === (disk.device || row.device) && row.bytes === disk.bytes && row.cleanBytes === disk.cleanBytes && row.problem === disk.problem
+    return same ? [] : [{ row, disk }]
+  })
+  if (changed.length === 0) return
+  await cluster.store.change(async (tx) => {
+    for (const { row, disk } of changed) {
+      if (disk) await updateDisk(tx, row.id, { device: disk.device || row.device, state: disk.state, problem: disk.problem, bytes: disk.bytes === 0n ? row.bytes : disk.bytes, cleanBytes: disk.cleanBytes })
+      else await setDiskState(tx, row.id, 'missing', 'the agent does not see it')
+      const state = disk?.state ?? 'missing'
+      if (state !== row.state) {
+        await tx.event({ kind: `disk ${state}`, about: 'disk', name: `${row.host}:${row.device}`, text: disk?.problem === '' || !disk ? `was ${row.state}` : disk.problem })
+      }
+    }
+  })
+}
+
+/** A head with attached volumes: looked at every second, and at once when its agent says that something changed. */
+export async function headTurn(cluster: Cluster, name: string): Promise<Next> {
+  const volumes = (await volumesOnHead(cluster.store.read, name)).filter((volume) => volume.phase === 'attached')
+  const host = await findHost(cluster.store.read, name)
+  if (volumes.length === 0 || !host || !online(cluster, name)) return 'idle'
+  try {
+    cluster.seen.set(name, await cluster.agents.call(host, agentMethods.observe, {}, { timeoutMs: 10_000 }))
+  } catch (thrown) {
+    cluster.log.debug('a head could not be looked at', { host: name, error: messageOf(thrown) })
+    return WATCH_MS
+  }
+  for (const volume of volumes) cluster.work.kick('volume', volume.id)
+  return WATCH_MS
+}

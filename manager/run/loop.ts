@@ -1,0 +1,123 @@
+/** Puts the manager's parts together and keeps them going: turns by key, presence, and what a new manager takes up first. */
+import type { Clock, Log, Random } from '../../lib/ports.js'
+import { createPresence, HEARTBEAT_MS } from '../health/presence.js'
+import { allHosts } from '../store/hosts.js'
+import { allDisks } from '../store/hosts.js'
+import { pruneEvents } from '../store/events.js'
+import { aboutsOpen, pruneRequests } from '../store/requests.js'
+import { volumesOnHead, volumesUnderWay } from '../store/volumes.js'
+import { EpochLost } from '../store/store.js'
+import type { Store } from '../store/store.js'
+import { messageOf } from '../../lib/faults.js'
+import type { Agents } from './agents.js'
+import { createExclusively } from './cluster.js'
+import type { Cluster } from './cluster.js'
+import { diskTurn } from './disk-turn.js'
+import { goneTurn } from './gone-turn.js'
+import { headTurn, hostTurn } from './host-turn.js'
+import { volumeTurn } from './volume-turn.js'
+import { createWork } from './work.js'
+
+const KEEP_EVENTS = 100_000
+const KEEP_REQUESTS_MS = 24 * 3600 * 1000
+const PRUNE_EVERY_MS = 600_000
+
+export interface ClusterOptions {
+  readonly name: string
+  readonly version: string
+  readonly store: Store
+  readonly agents: Agents
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly extentBytes: bigint
+  readonly onEpochLost: (lost: EpochLost) => void
+}
+
+export interface RunningCluster {
+  readonly cluster: Cluster
+  stop(): Promise<void>
+}
+
+export function startCluster(options: ClusterOptions): RunningCluster {
+  const { clock, log } = options
+  const presence = createPresence()
+  const stopping = new AbortController()
+  const work = createWork({
+    volume: (id, attempt) => volumeTurn(cluster, id, attempt),
+    host: (id) => hostTurn(cluster, id),
+    head: (id) => headTurn(cluster, id),
+    disk: (id) => diskTurn(cluster, id),
+    gone: (id) => goneTurn(cluster, id),
+  }, { clock, log, onEpochLost: options.onEpochLost })
+  const cluster: Cluster = {
+    ...options, startedAt: clock.nowMs(), presence, work, seen: new Map(), foreign: new Map(), fenced: new Map(), exclusively: createExclusively(),
+  }
+  const watching = guarded(() => watchPresence(cluster, stopping.signal))
+  const taking = guarded(() => takeUp(cluster))
+  const pruning = guarded(() => prune(cluster, stopping.signal))
+
+  async function guarded(act: () => Promise<void>): Promise<void> {
+    try {
+      await act()
+    } catch (thrown) {
+      if (stopping.signal.aborted) return
+      if (thrown instanceof EpochLost) options.onEpochLost(thrown)
+      else throw thrown
+    }
+  }
+  return {
+    cluster,
+    async stop() {
+      stopping.abort(new Error('the manager stops'))
+      await Promise.allSettled([watching, taking, pruning])
+      await work.stop()
+    },
+  }
+}
+
+/** What was under way when the last manager ended goes on. Hosts follow as they are heard. */
+async function takeUp(cluster: Cluster): Promise<void> {
+  const db = cluster.store.read
+  for (const volume of await volumesUnderWay(db)) cluster.work.kick('volume', volume.id)
+  for (const disk of await allDisks(db)) if (disk.state === 'preparing' || disk.state === 'removing') cluster.work.kick('disk', disk.id)
+  // A delete may seem done while the servers with tombstones haven't been heard yet: give them the time of a few heartbeats.
+  await cluster.clock.sleep(3 * HEARTBEAT_MS)
+  for (const about of await aboutsOpen(db)) cluster.work.kick('gone', about)
+}
+
+/** Turns heartbeats, and their absence, into events and turns. */
+async function watchPresence(cluster: Cluster, signal: AbortSignal): Promise<void> {
+  const { presence, store, clock, work } = cluster
+  while (!signal.aborted) {
+    const changes = presence.changes(clock.monoMs())
+    const known = new Set((await allHosts(store.read)).map((host) => host.name))
+    for (const { host, online } of changes) {
+      if (!known.has(host)) continue
+      await store.change((tx) => tx.event({ kind: online ? 'host online' : 'host offline', about: 'host', name: host, text: online ? 'its agent is heard' : 'its agent has not been heard for 4.5 s' }))
+      if (online) {
+        work.kick('host', host)
+        work.kick('head', host)
+      } else {
+        cluster.fenced.delete(host)
+        for (const volume of await volumesOnHead(store.read, host)) work.kick('volume', volume.id)
+      }
+    }
+    await clock.sleep(500, signal)
+  }
+}
+
+async function prune(cluster: Cluster, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await cluster.store.change(async (tx) => {
+        await pruneEvents(tx, KEEP_EVENTS)
+        await pruneRequests(tx, cluster.clock.nowMs() - KEEP_REQUESTS_MS)
+      })
+    } catch (thrown) {
+      if (thrown instanceof EpochLost) throw thrown
+      cluster.log.warn('old events could not be pruned', { error: messageOf(thrown) })
+    }
+    await cluster.clock.sleep(PRUNE_EVERY_MS, signal)
+  }
+}

@@ -1,0 +1,95 @@
+/** Hosts and disks: rows and the queries on them. */
+import { diskStates, hostRoles } from '../../lib/model.js'
+import type { DiskState } from '../../lib/model.js'
+import type { DiskRow, HostRow } from '../state/rows.js'
+import { flagOf, numberOf, sizeOf, textOf, textsOf, wordOf } from './db.js'
+import type { Reader, Row, Tx } from './db.js'
+
+function hostOf(row: Row): HostRow {
+  return {
+    name: textOf(row, 'name'),
+    roles: textsOf(row, 'roles').flatMap((role) => hostRoles.find((known) => known === role) ?? []),
+    zone: textOf(row, 'zone'),
+    address: textOf(row, 'address'),
+    dataAddresses: textsOf(row, 'data_addresses'),
+    initiator: textOf(row, 'initiator'),
+    version: textOf(row, 'version'),
+    bootId: textOf(row, 'boot_id'),
+    incarnation: textOf(row, 'incarnation'),
+    chapUser: textOf(row, 'chap_user'),
+    chapPassword: textOf(row, 'chap_password'),
+  }
+}
+
+const DISKS = `select d.*, (select coalesce(sum(e.bytes), 0) from extents e where e.disk = d.id) as used,
+  (select count(*) from extents e where e.disk = d.id) as extents from disks d`
+
+function diskOf(row: Row): DiskRow {
+  return {
+    id: textOf(row, 'id'),
+    host: textOf(row, 'host'),
+    device: textOf(row, 'device'),
+    state: wordOf(row, 'state', diskStates),
+    problem: textOf(row, 'problem'),
+    bytes: sizeOf(row, 'bytes'),
+    cleanBytes: sizeOf(row, 'clean_bytes'),
+    force: flagOf(row, 'force'),
+    usedBytes: sizeOf(row, 'used'),
+    extents: numberOf(row, 'extents'),
+  }
+}
+
+export async function allHosts(db: Reader): Promise<readonly HostRow[]> {
+  return (await db.all('select * from hosts order by name')).map(hostOf)
+}
+
+export async function findHost(db: Reader, name: string): Promise<HostRow | undefined> {
+  const row = await db.get('select * from hosts where name = ?', [name])
+  return row && hostOf(row)
+}
+
+/** Inserts or replaces everything but the CHAP credentials, which stay as they were once made. */
+export async function putHost(tx: Tx, host: HostRow): Promise<void> {
+  await tx.run(
+    `insert into hosts (name, roles, zone, address, data_addresses, initiator, version, boot_id, incarnation, chap_user, chap_password)
+     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (name) do update set roles = excluded.roles, zone = excluded.zone,
+     address = excluded.address, data_addresses = excluded.data_addresses, initiator = excluded.initiator, version = excluded.version,
+     boot_id = excluded.boot_id, incarnation = excluded.incarnation`,
+    [host.name, JSON.stringify(host.roles), host.zone, host.address, JSON.stringify(host.dataAddresses), host.initiator, host.version,
+      host.bootId, host.incarnation, host.chapUser, host.chapPassword],
+  )
+}
+
+export async function allDisks(db: Reader, host?: string): Promise<readonly DiskRow[]> {
+  const rows = host === undefined ? await db.all(`${DISKS} order by d.host, d.device`) : await db.all(`${DISKS} where d.host = ? order by d.device`, [host])
+  return rows.map(diskOf)
+}
+
+/** By id, or as HOST:DEVICE. */
+export async function findDisk(db: Reader, reference: string): Promise<DiskRow | undefined> {
+  const colon = reference.indexOf(':')
+  const row = colon > 0
+    ? await db.get(`${DISKS} where d.host = ? and d.device = ?`, [reference.slice(0, colon), reference.slice(colon + 1)])
+    : await db.get(`${DISKS} where d.id = ?`, [reference])
+  return row && diskOf(row)
+}
+
+export async function addDisk(tx: Tx, disk: { id: string; host: string; device: string; force: boolean }): Promise<void> {
+  await tx.run(`insert into disks (id, host, device, state, problem, bytes, clean_bytes, force) values (?, ?, ?, 'preparing', '', 0, 0, ?)`,
+    [disk.id, disk.host, disk.device, disk.force ? 1 : 0])
+}
+
+export async function updateDisk(
+  tx: Tx, id: string, seen: { device: string; state: DiskState; problem: string; bytes: bigint; cleanBytes: bigint },
+): Promise<void> {
+  await tx.run('update disks set device = ?, state = ?, problem = ?, bytes = ?, clean_bytes = ? where id = ?',
+    [seen.device, seen.state, seen.problem, Number(seen.bytes), Number(seen.cleanBytes), id])
+}
+
+export async function setDiskState(tx: Tx, id: string, state: DiskState, problem: string): Promise<void> {
+  await tx.run('update disks set state = ?, problem = ? where id = ?', [state, problem, id])
+}
+
+export async function removeDisk(tx: Tx, id: string): Promise<void> {
+  await tx.run('delete from disks where id = ?', [id])
+}

@@ -1,0 +1,69 @@
+/**
+ * The tables, as numbered migrations: forward only, each in one transaction, each remembered with its checksum. A database of a
+ * newer program is refused, and so is one whose migration is not what it was.
+ *
+ * Keys are ids made by the program; sizes are bytes; times are epoch milliseconds; lists are JSON text; booleans are 0 or 1.
+ */
+import { createHash } from 'node:crypto'
+import { DbError, numberOf, textOf } from './db.js'
+import type { Db } from './db.js'
+
+const migrations: readonly (readonly string[])[] = [
+  [
+    // Who is active (epoch) and that it lives (beat) are two rows: in one, renewals and the epoch checks of state changes fight.
+    `create table lease (name text primary key, epoch bigint not null, holder text not null, incarnation text not null,
+       started_at bigint not null)`,
+    `create table lease_beat (name text primary key, beat bigint not null)`,
+    `create table hosts (name text primary key, roles text not null, zone text not null, address text not null, data_addresses text not null,
+       initiator text not null, version text not null, boot_id text not null, incarnation text not null,
+       chap_user text not null, chap_password text not null)`,
+    `create table disks (id text primary key, host text not null references hosts (name), device text not null,
+       state text not null check (state in ('preparing', 'ready', 'missing', 'failed', 'removing')), problem text not null,
+       bytes bigint not null, clean_bytes bigint not null, force integer not null check (force in (0, 1)), unique (host, device))`,
+    `create table volumes (id text primary key, name text not null unique, bytes bigint not null, redundancy integer not null,
+       phase text not null check (phase in ('creating', 'detached', 'attaching', 'attached', 'detaching')),
+       head text not null, attach_epoch bigint not null, attach_boot text not null, device text not null, problem text not null,
+       created_at bigint not null)`,
+    `create index volumes_by_head on volumes (head) where head <> ''`,
+    `create index volumes_by_phase on volumes (phase) where phase not in ('detached', 'attached')`,
+    `create table segments (volume text not null references volumes (id) on delete cascade, idx integer not null, first_byte bigint not null,
+       bytes bigint not null, generation bigint not null, primary key (volume, idx))`,
+    // An extent outlives its volume: 'dropping' is a tombstone, removed when the server has confirmed that the extent is gone.
+    `create table extents (id text primary key, disk text not null references disks (id), host text not null, volume text not null,
+       segment integer not null, slot integer not null, bytes bigint not null, lun integer not null,
+       state text not null check (state in ('planned', 'ready', 'dropping')),
+       leg text not null check (leg in ('allocated', 'insync', 'stale', 'syncing')), unique (host, lun))`,
+    `create index extents_by_volume on extents (volume, segment, slot)`,
+    `create index extents_by_disk on extents (disk)`,
+    `create index extents_dropping on extents (host) where state = 'dropping'`,
+    `create table requests (id text primary key, method text not null, digest text not null, about text not null,
+       state text not null check (state in ('open', 'done', 'failed')), fault text not null, message text not null, created_at bigint not null)`,
+    `create index requests_open on requests (about) where state = 'open'`,
+    `create table events (seq integer primary key, at_ms bigint not null, kind text not null, about text not null, name text not null, text text not null)`,
+  ],
+]
+
+export const schemaVersion = migrations.length
+
+/** Brings a database to this program's schema. Throws DbError for a newer or a different one. */
+export async function migrate(db: Db): Promise<void> {
+  await db.tx(async (tx) => {
+    await tx.run('create table if not exists migrations (number integer primary key, checksum text not null)')
+    const done = await tx.all('select number, checksum from migrations order by number')
+    if (done.length > migrations.length) {
+      throw new DbError('other', `the database has schema ${done.length}, this program knows ${migrations.length}: start the newer release`)
+    }
+    for (const [index, statements] of migrations.entries()) {
+      const checksum = createHash('sha256').update(statements.join(';')).digest('hex')
+      const row = done[index]
+      if (row) {
+        if (numberOf(row, 'number') !== index + 1 || textOf(row, 'checksum') !== checksum) {
+          throw new DbError('corrupt', `migration ${index + 1} of the database is not this program's`)
+        }
+        continue
+      }
+      for (const statement of statements) await tx.run(statement)
+      await tx.run('insert into migrations (number, checksum) values (?, ?)', [index + 1, checksum])
+    }
+  })
+}

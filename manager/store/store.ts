@@ -1,0 +1,92 @@
+/**
+ * State as the manager uses it: every change is one transaction that first proves, inside itself, that this manager's epoch is
+ * still the newest (design rule 4), and that carries its events with it: no change without its event, no event without its change.
+ */
+import { Fault } from '../../lib/faults.js'
+import type { Clock, Random } from '../../lib/ports.js'
+import { numberOf, textOf } from './db.js'
+import type { Db, Reader, Tx } from './db.js'
+
+/** This manager is no longer the active one. Whatever it was doing must stop; nothing that it does can take effect any more. */
+export class EpochLost extends Error {
+  override readonly name = 'EpochLost'
+}
+
+export interface EventWritten {
+  readonly kind: string
+  readonly about: 'volume' | 'host' | 'disk' | 'manager'
+  readonly name: string
+  readonly text: string
+}
+
+export interface ChangeTx extends Tx {
+  event(event: EventWritten): Promise<void>
+}
+
+export interface Store {
+  readonly epoch: number
+  /** For reads outside a transaction: a committed snapshot. */
+  readonly read: Reader
+  /** One change. Throws EpochLost when another manager has taken over. After the commit, waiters are woken. */
+  change<T>(work: (tx: ChangeTx) => Promise<T>): Promise<T>
+  /** Resolves at the next commit, or after `ms`, or when the signal aborts. */
+  nextChange(ms: number, signal?: AbortSignal): Promise<void>
+}
+
+const LEASE = 'manager'
+
+/** Takes the next epoch. From here on every older manager's changes fail. */
+export async function takeOver(db: Db, holder: string, { clock, random }: { clock: Clock; random: Random }): Promise<Store> {
+  const incarnation = random.hex(8)
+  const epoch = await db.tx(async (tx) => {
+    const row = await tx.get('select epoch from lease where name = ?', [LEASE])
+    const next = row ? numberOf(row, 'epoch') + 1 : 1
+    await tx.run(
+      'insert into lease (name, epoch, holder, incarnation, started_at) values (?, ?, ?, ?, ?) on conflict (name) do update set '
+        + 'epoch = excluded.epoch, holder = excluded.holder, incarnation = excluded.incarnation, started_at = excluded.started_at',
+      [LEASE, next, holder, incarnation, clock.nowMs()],
+    )
+    await tx.run('insert into lease_beat (name, beat) values (?, 0) on conflict (name) do update set beat = beat + 1', [LEASE])
+    return next
+  })
+  const waiters = new Set<() => void>()
+  return {
+    epoch,
+    read: db,
+    async change(work) {
+      const result = await db.tx(async (tx) => {
+        const row = await tx.get('select epoch, holder, incarnation from lease where name = ?', [LEASE])
+        if (!row || numberOf(row, 'epoch') !== epoch || textOf(row, 'incarnation') !== incarnation) {
+          throw new EpochLost(`epoch ${epoch} is over: ${row ? `${textOf(row, 'holder')} has epoch ${numberOf(row, 'epoch')}` : 'the lease is gone'}`)
+        }
+        return work({
+          ...tx,
+          async event({ kind, about, name, text }) {
+            await tx.run('insert into events (seq, at_ms, kind, about, name, text) values ((select coalesce(max(seq), 0) + 1 from events), ?, ?, ?, ?, ?)',
+              [clock.nowMs(), kind, about, name, text])
+          },
+        })
+      })
+      for (const wake of [...waiters]) wake()
+      return result
+    },
+    nextChange(ms, signal) {
+      return new Promise((resolve) => {
+        const stop = new AbortController()
+        const done = (): void => {
+          waiters.delete(done)
+          stop.abort()
+          resolve()
+        }
+        waiters.add(done)
+        signal?.addEventListener('abort', done, { once: true, signal: stop.signal })
+        clock.sleep(ms, stop.signal).then(done, () => undefined)
+      })
+    },
+  }
+}
+
+/** A lost epoch, told to a caller as the fault that it is. */
+export function staleEpoch(lost: EpochLost): Fault {
+  return new Fault('not active', lost.message, { cause: lost })
+}

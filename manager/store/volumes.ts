@@ -1,0 +1,163 @@
+/** Volumes, their segments and their extents (legs): rows and the queries on them. */
+import { legStates } from '../../lib/model.js'
+import type { LegState } from '../../lib/model.js'
+import { numberOf, sizeOf, textOf, wordOf } from './db.js'
+import type { Reader, Row, Tx } from './db.js'
+import { storedPhases } from '../state/rows.js'
+import type { ExtentRow, SegmentRow, VolumeRow } from '../state/rows.js'
+
+function volumeOf(row: Row): VolumeRow {
+  return {
+    id: textOf(row, 'id'),
+    name: textOf(row, 'name'),
+    bytes: sizeOf(row, 'bytes'),
+    redundancy: numberOf(row, 'redundancy'),
+    phase: wordOf(row, 'phase', storedPhases),
+    head: textOf(row, 'head'),
+    attachEpoch: numberOf(row, 'attach_epoch'),
+    attachBoot: textOf(row, 'attach_boot'),
+    device: textOf(row, 'device'),
+    problem: textOf(row, 'problem'),
+    createdAt: numberOf(row, 'created_at'),
+  }
+}
+
+function segmentOf(row: Row): SegmentRow {
+  return {
+    volume: textOf(row, 'volume'), index: numberOf(row, 'idx'), offset: sizeOf(row, 'first_byte'), bytes: sizeOf(row, 'bytes'),
+    generation: numberOf(row, 'generation'),
+  }
+}
+
+function extentOf(row: Row): ExtentRow {
+  return {
+    id: textOf(row, 'id'),
+    disk: textOf(row, 'disk'),
+    host: textOf(row, 'host'),
+    volume: textOf(row, 'volume'),
+    segment: numberOf(row, 'segment'),
+    slot: numberOf(row, 'slot'),
+    bytes: sizeOf(row, 'bytes'),
+    lun: numberOf(row, 'lun'),
+    state: wordOf(row, 'state', ['planned', 'ready', 'dropping']),
+    leg: wordOf(row, 'leg', legStates),
+  }
+}
+
+export async function allVolumes(db: Reader): Promise<readonly VolumeRow[]> {
+  return (await db.all('select * from volumes order by name')).map(volumeOf)
+}
+
+/** By name or by id. */
+export async function findVolume(db: Reader, reference: string): Promise<VolumeRow | undefined> {
+  const row = await db.get('select * from volumes where name = ?', [reference]) ?? await db.get('select * from volumes where id = ?', [reference])
+  return row && volumeOf(row)
+}
+
+export async function volumeById(db: Reader, id: string): Promise<VolumeRow | undefined> {
+  const row = await db.get('select * from volumes where id = ?', [id])
+  return row && volumeOf(row)
+}
+
+/** Volumes on their way from one state to another: what a new manager takes up first. */
+export async function volumesUnderWay(db: Reader): Promise<readonly VolumeRow[]> {
+  return (await db.all(`select * from volumes where phase not in ('detached', 'attached') or id in (select about from requests where state = 'open')`)).map(volumeOf)
+}
+
+export async function volumesOnHead(db: Reader, head: string): Promise<readonly VolumeRow[]> {
+  return (await db.all(`select * from volumes where head = ? and head <> '' order by name`, [head])).map(volumeOf)
+}
+
+export async function addVolume(tx: Tx, volume: Pick<VolumeRow, 'id' | 'name' | 'bytes' | 'redundancy' | 'createdAt'>): Promise<void> {
+  await tx.run(
+    `insert into volumes (id, name, bytes, redundancy, phase, head, attach_epoch, attach_boot, device, problem, created_at)
+     values (?, ?, ?, ?, 'creating', '', 0, '', '', '', ?)`,
+    [volume.id, volume.name, Number(volume.bytes), volume.redundancy, volume.createdAt],
+  )
+}
+
+const columns = {
+  phase: 'phase', head: 'head', attachEpoch: 'attach_epoch', attachBoot: 'attach_boot', device: 'device', problem: 'problem',
+} as const
+export type VolumeChange = Partial<Pick<VolumeRow, keyof typeof columns>>
+
+export async function updateVolume(tx: Tx, id: string, change: VolumeChange): Promise<void> {
+  const names = (Object.keys(columns) as (keyof typeof columns)[]).filter((name) => change[name] !== undefined)
+  if (names.length === 0) return
+  await tx.run(`update volumes set ${names.map((name) => `${columns[name]} = ?`).join(', ')} where id = ?`,
+    [...names.map((name) => change[name] ?? null), id])
+}
+
+/** Removes the volume and its segments; its extents must be tombstones already. */
+export async function removeVolume(tx: Tx, id: string): Promise<void> {
+  await tx.run('delete from segments where volume = ?', [id])
+  await tx.run('delete from volumes where id = ?', [id])
+}
+
+export async function segmentsOf(db: Reader, volume: string): Promise<readonly SegmentRow[]> {
+  return (await db.all('select * from segments where volume = ? order by idx', [volume])).map(segmentOf)
+}
+
+export async function addSegment(tx: Tx, segment: SegmentRow): Promise<void> {
+  await tx.run('insert into segments (volume, idx, first_byte, bytes, generation) values (?, ?, ?, ?, ?)',
+    [segment.volume, segment.index, Number(segment.offset), Number(segment.bytes), segment.generation])
+}
+
+export async function raiseGeneration(tx: Tx, volume: string, index: number): Promise<void> {
+  await tx.run('update segments set generation = generation + 1 where volume = ? and idx = ?', [volume, index])
+}
+
+/** The live extents of a volume, tombstones left out. */
+export async function extentsOf(db: Reader, volume: string): Promise<readonly ExtentRow[]> {
+  return (await db.all(`select * from extents where volume = ? and state <> 'dropping' order by segment, slot`, [volume])).map(extentOf)
+}
+
+export async function extentsOnHost(db: Reader, host: string): Promise<readonly ExtentRow[]> {
+  return (await db.all('select * from extents where host = ? order by volume, segment, slot', [host])).map(extentOf)
+}
+
+export async function droppingOnHost(db: Reader, host: string): Promise<readonly ExtentRow[]> {
+  return (await db.all(`select * from extents where host = ? and state = 'dropping' order by id`, [host])).map(extentOf)
+}
+
+/** Hosts that still hold tombstones of a volume. */
+export async function hostsDropping(db: Reader, volume: string): Promise<readonly string[]> {
+  return (await db.all(`select distinct host from extents where volume = ? and state = 'dropping' order by host`, [volume])).map((row) => textOf(row, 'host'))
+}
+
+export async function addExtent(tx: Tx, extent: Omit<ExtentRow, 'lun' | 'state' | 'leg'>, leg: LegState): Promise<void> {
+  await tx.run(
+    `insert into extents (id, disk, host, volume, segment, slot, bytes, lun, state, leg) values (?, ?, ?, ?, ?, ?, ?, ?, 'planned', ?)`,
+    [extent.id, extent.disk, extent.host, extent.volume, extent.segment, extent.slot, Number(extent.bytes), await freeLun(tx, extent.host), leg],
+  )
+}
+
+/** The lowest LUN number that no extent of this host has. */
+async function freeLun(tx: Tx, host: string): Promise<number> {
+  const row = await tx.get(
+    `select case when not exists (select 1 from extents where host = ? and lun = 0) then 0 else
+       (select min(e.lun) + 1 from extents e where e.host = ? and not exists
+         (select 1 from extents n where n.host = e.host and n.lun = e.lun + 1)) end as lun`, [host, host])
+  return numberOf(row ?? {}, 'lun')
+}
+
+export async function setExtentReady(tx: Tx, id: string): Promise<void> {
+  await tx.run(`update extents set state = 'ready' where id = ? and state = 'planned'`, [id])
+}
+
+export async function setLeg(tx: Tx, id: string, leg: LegState): Promise<void> {
+  await tx.run('update extents set leg = ? where id = ?', [leg, id])
+}
+
+/** Makes tombstones: they keep their LUN and their place until the server confirms. */
+export async function dropExtents(tx: Tx, volume: string): Promise<void> {
+  await tx.run(`update extents set state = 'dropping' where volume = ?`, [volume])
+}
+
+export async function dropExtent(tx: Tx, id: string): Promise<void> {
+  await tx.run(`update extents set state = 'dropping' where id = ?`, [id])
+}
+
+export async function removeExtent(tx: Tx, id: string): Promise<void> {
+  await tx.run(`delete from extents where id = ? and state = 'dropping'`, [id])
+}
