@@ -1,0 +1,124 @@
+/** The agent's door: the manager's calls, decoded once, checked against the epoch, one at a time per object, handed to the roles. */
+import { Fault, messageOf } from '../../lib/faults.js'
+import type { Clock, Log } from '../../lib/ports.js'
+import type { RpcHandler } from '../../lib/rpc/server.js'
+import type { Method } from '../../lib/rpc/shape.js'
+import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
+import { agentMethods } from '../../lib/wire/agent.js'
+import type { Observation } from '../../lib/wire/agent.js'
+import type { HeadRole, StillMine, StorageRole } from '../roles.js'
+import type { Epochs } from './epoch.js'
+import type { Journal } from './journal.js'
+
+export interface DoorOptions {
+  readonly host: string
+  readonly bootId: string
+  readonly incarnation: string
+  readonly epochs: Epochs
+  readonly journal: Journal
+  readonly storage: StorageRole | undefined
+  readonly head: HeadRole | undefined
+  readonly clock: Clock
+  readonly log: Log
+  /** Called after anything that may change what an observation shows. */
+  readonly onChange: () => void
+}
+
+const FENCE_WAIT_MS = 60_000
+const OBJECTS_WAITING_MAX = 64
+
+type Operation = (params: XmlValue) => Promise<XmlValue>
+
+export function createAgentHandler(options: DoorOptions): RpcHandler {
+  const { epochs, journal, clock, log } = options
+  const tails = new Map<string, { work: Promise<unknown>; waiting: number }>()
+
+  /** A second order about the same object waits for the first; so many may wait that none could ever be served are refused. */
+  async function perObject<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const line = tails.get(key) ?? { work: Promise.resolve(), waiting: 0 }
+    if (line.waiting >= OBJECTS_WAITING_MAX) throw new Fault('agent failed', `${line.waiting} orders about ${key} are waiting already`)
+    line.waiting += 1
+    const mine = line.work.then(work, work)
+    line.work = mine.catch(() => undefined)
+    tails.set(key, line)
+    try {
+      return await mine
+    } finally {
+      line.waiting -= 1
+      if (line.waiting === 0) tails.delete(key)
+    }
+  }
+
+  async function observe(): Promise<Observation> {
+    const [storage, head] = await Promise.all([options.storage?.observe(), options.head?.observe()])
+    return {
+      host: options.host, bootId: options.bootId, incarnation: options.incarnation, epoch: epochs.current(), disks: storage?.disks ?? [], extents: storage?.extents ?? [],
+      volumes: head?.volumes ?? [], foreign: [...storage?.foreign ?? [], ...head?.foreign ?? []],
+    }
+  }
+
+  /** An order: under its epoch, in its object's line, noted in the journal. */
+  function order<P extends { readonly epoch: number; readonly op: string }, R>(
+    method: Method<P, R>, key: (params: P) => string, act: (params: P, stillMine: StillMine) => Promise<R>,
+  ): readonly [string, Operation] {
+    return [method.name, async (value) => {
+      const params = method.params.parse(value, '')
+      const started = clock.monoMs()
+      const note = (outcome: string): void => { journal.note({ epoch: params.epoch, op: params.op, method: method.name, outcome, ms: Math.round(clock.monoMs() - started) }) }
+      try {
+        const result = await epochs.run(params.epoch, (stillMine) => perObject(key(params), () => {
+          stillMine() // it may have waited in line while a newer manager came
+          return act(params, stillMine)
+        }))
+        note('done')
+        options.onChange()
+        return method.result.format(result)
+      } catch (thrown) {
+        note(thrown instanceof Fault ? thrown.fault : 'internal error')
+        throw thrown
+      }
+    }]
+  }
+
+  const storage = (): StorageRole => {
+    if (!options.storage) throw new Fault('wrong role', `${options.host} is not a storage server`)
+    return options.storage
+  }
+  const head = (): HeadRole => {
+    if (!options.head) throw new Fault('wrong role', `${options.host} is not a head server`)
+    return options.head
+  }
+  const m = agentMethods
+  const operations = new Map<string, Operation>([
+    [m.observe.name, async () => m.observe.result.format(await observe())],
+    [m.fence.name, async (value) => {
+      const { epoch, op } = m.fence.params.parse(value, '')
+      await epochs.fence(epoch, FENCE_WAIT_MS)
+      journal.note({ epoch, op, method: m.fence.name, outcome: 'done', ms: 0 })
+      return m.fence.result.format(await observe())
+    }],
+    order(m.prepareDisk, ({ disk }) => `disk ${disk}`, (params, stillMine) => storage().prepareDisk(params, stillMine)),
+    order(m.releaseDisk, ({ disk }) => `disk ${disk}`, async ({ disk }, stillMine) => { await storage().releaseDisk(disk, stillMine); return {} }),
+    order(m.ensureExtents, () => 'extents', ({ extents, chap }, stillMine) => storage().ensureExtents(extents, chap, stillMine)),
+    order(m.removeExtents, () => 'extents', async ({ extents }, stillMine) => { await storage().removeExtents(extents, stillMine); return {} }),
+    order(m.banInitiator, ({ initiator }) => `initiator ${initiator}`, async ({ initiator }, stillMine) => { await storage().banInitiator(initiator, stillMine); return {} }),
+    order(m.attachVolume, ({ volume }) => `volume ${volume.volume}`, ({ volume }, stillMine) => head().attachVolume(volume, stillMine)),
+    order(m.detachVolume, ({ volume }) => `volume ${volume}`, async (params, stillMine) => { await head().detachVolume(params, stillMine); return {} }),
+  ])
+
+  return async (context, name, params) => {
+    if (context.peer.role !== 'manager') throw new Fault('denied', `only a manager may call an agent, not ${JSON.stringify(context.peer.role ?? 'nobody')}`)
+    const operation = operations.get(name)
+    if (!operation) throw new Fault('unknown method', `an agent has no method ${JSON.stringify(name.slice(0, 100))}`)
+    try {
+      return await operation(params[0] ?? {})
+    } catch (thrown) {
+      if (thrown instanceof Fault) {
+        log.info('an order was refused', { method: name, fault: thrown.fault, text: thrown.message })
+        throw thrown
+      }
+      log.error('an order failed', { method: name, request: context.requestId, error: messageOf(thrown) })
+      throw new Fault('agent failed', `${name} failed on ${options.host}: ${messageOf(thrown)} (log id ${context.requestId})`, { cause: thrown })
+    }
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * Device-mapper tables as values. Pure. Grammar: Linux drivers/md/dm-raid1.c mirror_ctr(), dm-linear.c, dm-log.c core_ctr(). Order is
+ * safety: reads come from the first leg, and the kernel copies from it.
+ */
+import { sectors } from '../../lib/units.js'
+import type { Sectors } from '../../lib/units.js'
+
+/** Region of a mirror, sectors: 512 KiB. One bit each; small enough that a copy after a crash moves little, large enough for few bits. */
+export const REGION_SECTORS = 1024n
+
+export interface MirrorTable {
+  readonly length: Sectors
+  /** Device paths or major:minor; the first is the primary. One leg makes a linear. */
+  readonly legs: readonly [primary: string, ...others: string[]]
+  /** `none`: all legs are equal. `all`: every region is copied from the first leg. */
+  readonly copy: 'none' | 'all'
+}
+
+/** `handle_errors` always: a write that a leg did not take is held until somebody has recorded it and reloads the table. */
+export function formatSegment({ length, legs, copy }: MirrorTable): string {
+  if (legs.length === 1) return `0 ${length} linear ${legs[0]} 0`
+  const places = legs.map((leg) => `${leg} 0`).join(' ')
+  return `0 ${length} mirror core 2 ${REGION_SECTORS} ${copy === 'all' ? 'sync' : 'nosync'} ${legs.length} ${places} 1 handle_errors`
+}
+
+/** Reads what `dmsetup table` prints for a segment. Undefined for anything that formatSegment does not write. */
+export function readSegment(line: string): MirrorTable | undefined {
+  const linear = /^0 (\d+) linear (\S+) 0$/.exec(line)
+  if (linear) return { length: sectors(BigInt(linear[1] ?? '0')), legs: [linear[2] ?? ''], copy: 'none' }
+  const mirror = /^0 (\d+) mirror core (\d) \d+(?: (sync|nosync))? (\d+) (.+?) \d+ handle_errors$/.exec(line)
+  if (!mirror) return undefined
+  const words = (mirror[5] ?? '').split(' ')
+  const legs = words.filter((_, index) => index % 2 === 0)
+  const [primary, ...others] = legs
+  if (primary === undefined || legs.length !== Number(mirror[4]) || words.some((word, index) => index % 2 === 1 && word !== '0')) return undefined
+  return { length: sectors(BigInt(mirror[1] ?? '0')), legs: [primary, ...others], copy: mirror[3] === 'nosync' ? 'none' : 'all' }
+}
+
+/** The concatenation: one line a segment. */
+export function formatConcatenation(parts: readonly { readonly device: string; readonly length: Sectors }[]): readonly string[] {
+  let start = 0n
+  return parts.map(({ device, length }) => {
+    const line = `${start} ${length} linear ${device} 0`
+    start += length
+    return line
+  })
+}
+
+/** Several devices for one `dmsetup create --concise`. Names and tables hold none of its separators (, ; \). */
+export function formatConcise(devices: readonly { readonly name: string; readonly uuid: string; readonly table: readonly string[] }[]): string {
+  return devices.map(({ name, uuid, table }) => `${name},${uuid},,rw,${table.join(',')}`).join(';')
+}
+
+export function topName(volume: string): string {
+  return `vsky-${volume}`
+}
+
+export function segmentName(volume: string, index: number): string {
+  return `vsky-${volume}-s${index}`
+}
+
+export function uuidOf(volume: string, part: 'top' | number): string {
+  return `VSKY-${volume}-${part === 'top' ? 'top' : `s${part}`}`
+}
+
+/** Volume and part of one of our device-mapper uuids. */
+export function readUuid(uuid: string): { readonly volume: string; readonly part: 'top' | number } | undefined {
+  const match = /^VSKY-([0-9a-f]{32})-(?:(top)|s(\d+))$/.exec(uuid)
+  return match ? { volume: match[1] ?? '', part: match[2] === 'top' ? 'top' : Number(match[3]) } : undefined
+}

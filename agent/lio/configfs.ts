@@ -1,0 +1,175 @@
+/**
+ * The door to the kernel's iSCSI target (LIO): its configuration tree, by plain file calls, some milliseconds each. Only our own target
+ * and our own group of backstores are read or written; all others are told as foreign.
+ */
+import { mkdir, readFile, readdir, readlink, rmdir, symlink, unlink, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { Fault, messageOf } from '../../lib/faults.js'
+import { isErrno } from '../../lib/host/files.js'
+import type { Run } from '../../lib/ports.js'
+import type { Chap, ForeignSeen } from '../../lib/wire/agent.js'
+import type { TargetStep, TargetTree } from './target.js'
+
+const ROOT = '/sys/kernel/config/target'
+/** Our group of backstores: a number that nobody else is likely to take (targetcli counts from 0). */
+const GROUP = 'iblock_7717'
+
+export interface LioOptions {
+  readonly run: Run
+  /** The only target of this server. */
+  readonly target: string
+  readonly addresses: readonly string[]
+}
+
+export interface Lio {
+  /** Loads the modules and makes the target and its portals. May be called again. */
+  open(): Promise<void>
+  read(): Promise<TargetTree>
+  /** `chapOf` gives the credentials for a new ACL. Throws `agent failed` naming the step. */
+  apply(steps: readonly TargetStep[], chapOf: (initiator: string) => Chap | undefined): Promise<void>
+  foreign(): Promise<readonly ForeignSeen[]>
+  /** Whether an initiator has a session now. */
+  hasSession(initiator: string): Promise<boolean>
+}
+
+export function createLio({ run, target, addresses }: LioOptions): Lio {
+  const tpg = join(ROOT, 'iscsi', target, 'tpgt_1')
+  const store = (extent: string): string => join(ROOT, 'core', GROUP, extent)
+  const acl = (initiator: string): string => join(tpg, 'acls', initiator)
+
+  async function open(): Promise<void> {
+    if (!await exists(ROOT)) {
+      const result = await run({ file: 'modprobe', args: ['-a', 'target_core_mod', 'target_core_iblock', 'iscsi_target_mod'], timeoutMs: 30_000 })
+      if (result.exit.kind !== 'code' || result.exit.code !== 0) throw new Fault('agent failed', `Cannot load the kernel's iSCSI target: ${result.stderr.trim()}`)
+    }
+    await mkdir('/var/target/pr', { recursive: true }) // where the target keeps persistent reservations
+    await make(join(ROOT, 'core', GROUP))
+    await make(join(ROOT, 'iscsi'))
+    await make(join(ROOT, 'iscsi', target))
+    await make(tpg)
+    await put(join(tpg, 'attrib/authentication'), '1')
+    await put(join(tpg, 'attrib/generate_node_acls'), '0')
+    await put(join(tpg, 'attrib/cache_dynamic_acls'), '0')
+    await put(join(tpg, 'attrib/demo_mode_write_protect'), '1')
+    await put(join(tpg, 'attrib/default_cmdsn_depth'), '128')
+    for (const address of addresses) await make(join(tpg, 'np', `${address.includes(':') ? `[${address}]` : address}:3260`))
+    await put(join(tpg, 'enable'), '1')
+  }
+
+  async function read(): Promise<TargetTree> {
+    const luns = new Map<number, string>()
+    for (const lun of await list(join(tpg, 'lun'))) {
+      const number = /^lun_(\d+)$/.exec(lun)?.[1]
+      if (number === undefined) continue
+      luns.set(Number(number), await linkIn(join(tpg, 'lun', lun)) ?? '')
+    }
+    const acls = new Map<string, ReadonlySet<number>>()
+    for (const initiator of await list(join(tpg, 'acls'))) {
+      const mapped = new Set<number>()
+      for (const lun of await list(acl(initiator))) {
+        const number = /^lun_(\d+)$/.exec(lun)?.[1]
+        if (number !== undefined) mapped.add(Number(number))
+      }
+      acls.set(initiator, mapped)
+    }
+    return { backstores: new Set((await list(join(ROOT, 'core', GROUP))).filter((name) => /^[0-9a-f]{32}$/.test(name))), luns, acls }
+  }
+
+  async function step(each: TargetStep, chapOf: (initiator: string) => Chap | undefined): Promise<void> {
+    switch (each.do) {
+      case 'unmap': return removeLinked(join(acl(each.initiator), `lun_${each.lun}`))
+      case 'remove acl': return removeDirectory(acl(each.initiator))
+      case 'remove lun': return removeLinked(join(tpg, 'lun', `lun_${each.lun}`))
+      case 'remove backstore': return removeDirectory(store(each.extent))
+      case 'add backstore':
+        await make(store(each.extent))
+        try {
+          await put(join(store(each.extent), 'control'), `udev_path=${each.device}`)
+          await put(join(store(each.extent), 'wwn/vpd_unit_serial'), each.extent)
+          await put(join(store(each.extent), 'enable'), '1')
+        } catch (thrown) {
+          await removeDirectory(store(each.extent))
+          throw thrown
+        }
+        return
+      case 'add lun': {
+        const lun = join(tpg, 'lun', `lun_${each.lun}`)
+        await make(lun)
+        if (await linkIn(lun) === undefined) await symlink(store(each.extent), join(lun, 'extent'))
+        return
+      }
+      case 'add acl': {
+        const chap = chapOf(each.initiator)
+        if (!chap) throw new Fault('agent failed', `no CHAP credentials for ${each.initiator}`)
+        await make(acl(each.initiator))
+        await put(join(acl(each.initiator), 'auth/userid'), chap.user)
+        await put(join(acl(each.initiator), 'auth/password'), chap.password)
+        return
+      }
+      case 'map': {
+        const lun = join(acl(each.initiator), `lun_${each.lun}`)
+        await make(lun)
+        if (await linkIn(lun) === undefined) await symlink(join(tpg, 'lun', `lun_${each.lun}`), join(lun, 'lun'))
+        await put(join(lun, 'write_protect'), '0')
+      }
+    }
+  }
+
+  return {
+    open, read,
+    async apply(steps, chapOf) {
+      for (const each of steps) {
+        try {
+          await step(each, chapOf)
+        } catch (thrown) {
+          throw thrown instanceof Fault ? thrown : new Fault('agent failed', `Cannot change the exports (${JSON.stringify(each)}): ${messageOf(thrown)}`, { cause: thrown })
+        }
+      }
+    },
+    async foreign() {
+      const targets = (await list(join(ROOT, 'iscsi'))).filter((name) => name.startsWith('iqn.') && name !== target)
+      const groups = (await list(join(ROOT, 'core'))).filter((name) => name !== GROUP && name !== 'alua')
+      const stores = (await Promise.all(groups.map(async (group) => (await list(join(ROOT, 'core', group))).filter((name) => name !== 'hba_info' && name !== 'hba_mode').map((name) => `${group}/${name}`)))).flat()
+      return [
+        ...targets.map((name) => ({ what: 'iSCSI target', name, why: 'not made by Vsky' })),
+        ...stores.map((name) => ({ what: 'backstore', name, why: 'not made by Vsky' })),
+      ]
+    },
+    async hasSession(initiator) {
+      const info = await readFile(join(acl(initiator), 'info'), 'utf8').catch(() => '')
+      return info !== '' && !info.startsWith('No active iSCSI Session')
+    },
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return readdir(path).then(() => true, () => false)
+}
+
+async function make(path: string): Promise<void> {
+  await mkdir(path).catch((thrown: unknown) => { if (!isErrno(thrown, 'EEXIST')) throw thrown })
+}
+
+async function put(path: string, text: string): Promise<void> {
+  await writeFile(path, text, { flag: 'w' }).catch((thrown: unknown) => { throw new Error(`${path}: ${messageOf(thrown)}`, { cause: thrown }) })
+}
+
+async function list(path: string): Promise<readonly string[]> {
+  return (await readdir(path, { withFileTypes: true }).catch((thrown: unknown) => { if (isErrno(thrown, 'ENOENT')) return []; throw thrown })).filter((each) => each.isDirectory()).map((each) => each.name)
+}
+
+/** Where the first symbolic link in a directory points, by its last name. */
+async function linkIn(path: string): Promise<string | undefined> {
+  const link = (await readdir(path, { withFileTypes: true })).find((each) => each.isSymbolicLink())
+  return link && basename(await readlink(join(path, link.name)))
+}
+
+async function removeLinked(path: string): Promise<void> {
+  const entries = await readdir(path, { withFileTypes: true }).catch((thrown: unknown) => { if (isErrno(thrown, 'ENOENT')) return []; throw thrown })
+  for (const entry of entries) if (entry.isSymbolicLink()) await unlink(join(path, entry.name))
+  await removeDirectory(path)
+}
+
+async function removeDirectory(path: string): Promise<void> {
+  await rmdir(path).catch((thrown: unknown) => { if (!isErrno(thrown, 'ENOENT')) throw thrown })
+}

@@ -1,0 +1,169 @@
+/**
+ * The storage role: disks become pools, pools give extents, extents are exported to the initiators that the manager names. What was
+ * wanted is remembered, so that a rebooted server exports again by itself.
+ */
+import { join } from 'node:path'
+import { Fault, messageOf } from '../../lib/faults.js'
+import type { Clock, Log, Run } from '../../lib/ports.js'
+import { targetName } from '../../lib/wire/agent.js'
+import type { ExtentSeen, ExtentWanted } from '../../lib/wire/agent.js'
+import { createLio } from '../lio/configfs.js'
+import type { Lio } from '../lio/configfs.js'
+import { targetSteps } from '../lio/target.js'
+import type { TargetTree } from '../lio/target.js'
+import { createLvm, lvPath } from '../lvm/lvm.js'
+import type { PoolReport } from '../lvm/report.js'
+import type { StorageRole } from '../roles.js'
+import { createPools } from './pools.js'
+import type { Pools } from './pools.js'
+import { openRecord } from './record.js'
+import type { StorageRecord } from './record.js'
+
+export interface StorageOptions {
+  readonly host: string
+  /** This host's own initiator name: its extents for itself are used directly, not exported. */
+  readonly initiator: string
+  readonly stateDir: string
+  readonly dataAddresses: readonly string[]
+  readonly udev: boolean
+  readonly lvmTypes: readonly string[]
+  readonly run: Run
+  readonly log: Log
+  readonly clock: Clock
+}
+
+/** A session ends as soon as its ACL is gone; this bounds the proof. */
+const BAN_WAIT_MS = 5000
+
+export async function createStorageRole(options: StorageOptions): Promise<StorageRole> {
+  const { host, initiator, stateDir, dataAddresses, run, log, clock } = options
+  const record = await openRecord(stateDir)
+  const lvm = createLvm({ run, dir: join(stateDir, 'lvm'), udev: options.udev, types: options.lvmTypes })
+  const pools = createPools({ lvm, run, record, clock, log })
+  const lio = createLio({ run, target: targetName(host), addresses: dataAddresses })
+  return storageRole({ initiator, target: targetName(host), addresses: dataAddresses, record, pools, lio, log, clock })
+}
+
+interface Parts {
+  readonly initiator: string
+  readonly target: string
+  readonly addresses: readonly string[]
+  readonly record: StorageRecord
+  readonly pools: Pools
+  readonly lio: Lio
+  readonly log: Log
+  readonly clock: Clock
+}
+
+function storageRole({ initiator: self, target, addresses, record, pools, lio, log, clock }: Parts): StorageRole {
+  let tail: Promise<unknown> = Promise.resolve()
+  /** Changes of the export tree and of the record that it follows happen one at a time. */
+  const oneAtATime = <T>(work: () => Promise<T>): Promise<T> => {
+    const mine = tail.then(work, work)
+    tail = mine.catch(() => undefined)
+    return mine
+  }
+  /** The exclusive open of an exported backstore would keep this host's own mirror from its logical volume: that one is not exported. */
+  const exported = (extent: ExtentWanted): boolean => !extent.initiators.includes(self)
+  const applyExports = async (ids: ReadonlySet<string>): Promise<void> => {
+    const wanted = record.extents().filter((extent) => ids.has(extent.extent) && exported(extent))
+      .map((extent) => ({ extent: extent.extent, lun: extent.lun, device: lvPath(extent.disk, extent.extent), initiators: extent.initiators }))
+    await lio.apply(targetSteps(await lio.read(), wanted, (extent) => ids.has(extent)), (initiator) => record.chapOf(initiator))
+  }
+  return {
+    async start() {
+      await lio.open()
+      await pools.start()
+      // Disk by disk, so that a dead one doesn't keep the others' exports down.
+      const disks = new Set(record.extents().map((extent) => extent.disk))
+      for (const disk of disks) {
+        const ids = new Set(record.extents().filter((extent) => extent.disk === disk).map((extent) => extent.extent))
+        try {
+          await oneAtATime(() => applyExports(ids))
+        } catch (thrown) {
+          log.error('exports of a disk did not come back', { disk, error: messageOf(thrown) })
+        }
+      }
+    },
+    stop: () => pools.stop(),
+    async observe() {
+      const [disks, tree, foreign] = await Promise.all([pools.look(), lio.read(), lio.foreign()])
+      return { disks: disks.map((disk) => disk.seen), extents: disks.flatMap(({ seen, pool }) => (pool ? extentsSeen(seen.disk, pool, tree, record) : [])), foreign }
+    },
+    prepareDisk: ({ disk, device, force }, stillMine) => pools.prepare(disk, device, force, stillMine),
+    releaseDisk: (disk, stillMine) => pools.release(disk, stillMine),
+    async ensureExtents(extents, chap, stillMine) {
+      const byDisk = groupByDisk(extents)
+      for (const disk of byDisk.keys()) if (record.deviceOf(disk) === undefined) throw new Fault('unknown disk', `disk ${disk} is not one of this server's`)
+      await Promise.all([...byDisk].map(([disk, some]) => pools.ensure(disk, some)))
+      await oneAtATime(async () => {
+        stillMine()
+        await record.change((draft) => {
+          for (const each of chap) draft.chap.set(each.initiator, each)
+          for (const extent of extents) draft.extents.set(extent.extent, extent)
+        })
+        await applyExports(new Set(extents.map((extent) => extent.extent)))
+      })
+      return { target, addresses }
+    },
+    async removeExtents(extents, stillMine) {
+      const ids = new Set(extents.map((extent) => extent.extent))
+      await oneAtATime(async () => {
+        stillMine()
+        await record.change((draft) => { for (const id of ids) draft.extents.delete(id) })
+        await applyExports(ids)
+      })
+      const failures: string[] = []
+      for (const disk of new Set(extents.map((extent) => extent.disk))) {
+        try {
+          if (record.deviceOf(disk) !== undefined) await pools.remove(disk, extents.filter((extent) => extent.disk === disk).map((extent) => extent.extent), stillMine)
+        } catch (thrown) {
+          if (thrown instanceof Fault && thrown.fault === 'stale epoch') throw thrown
+          failures.push(messageOf(thrown))
+        }
+      }
+      if (failures.length > 0) throw new Fault('agent failed', failures.join('; '))
+    },
+    banInitiator: (initiator, stillMine) => oneAtATime(async () => {
+      stillMine()
+      await record.change((draft) => {
+        for (const [id, extent] of draft.extents) draft.extents.set(id, { ...extent, initiators: extent.initiators.filter((each) => each !== initiator) })
+        draft.chap.delete(initiator)
+      })
+      const tree = await lio.read()
+      const mapped = [...tree.acls.get(initiator) ?? []]
+      await lio.apply([...mapped.map((lun) => ({ do: 'unmap', initiator, lun }) as const), { do: 'remove acl', initiator }], () => undefined)
+      const until = clock.monoMs() + BAN_WAIT_MS
+      while ((await lio.read()).acls.has(initiator) || await lio.hasSession(initiator)) {
+        if (clock.monoMs() > until) throw new Fault('agent failed', `the session of ${initiator} did not end within ${BAN_WAIT_MS / 1000} s`)
+        await clock.sleep(50)
+      }
+    }),
+    async localDevice(extent) {
+      const mine = record.extents().find((each) => each.extent === extent)
+      if (!mine?.initiators.includes(self)) return undefined
+      return Promise.resolve(lvPath(mine.disk, extent))
+    },
+  }
+}
+
+function groupByDisk(extents: readonly ExtentWanted[]): Map<string, ExtentWanted[]> {
+  const groups = new Map<string, ExtentWanted[]>()
+  for (const extent of extents) groups.set(extent.disk, [...groups.get(extent.disk) ?? [], extent])
+  return groups
+}
+
+function extentsSeen(disk: string, pool: PoolReport, tree: TargetTree, record: StorageRecord): readonly ExtentSeen[] {
+  const lunOf = new Map([...tree.luns].map(([lun, extent]) => [extent, lun]))
+  const wanted = new Map(record.extents().map((extent) => [extent.extent, extent]))
+  return pool.volumes.filter((each) => each.tags.includes('vsky.extent')).map((each) => {
+    const tag = (name: string): string => each.tags.map((text) => text.split('=')).find(([key]) => key === `vsky.${name}`)?.[1] ?? ''
+    const lun = lunOf.get(each.name)
+    const direct = wanted.get(each.name) // used by this host itself: not in the tree, and as the record says
+    return {
+      extent: each.name, disk, volume: /^[0-9a-f]{32}$/.test(tag('volume')) ? tag('volume') : '0'.repeat(32), segment: Number(tag('segment') || 0), generation: Number(tag('generation') || 0),
+      bytes: each.bytes, lun: lun ?? (direct && direct.initiators.length > 0 ? direct.lun : -1),
+      initiators: lun === undefined ? direct?.initiators ?? [] : [...tree.acls].filter(([, mapped]) => mapped.has(lun)).map(([initiator]) => initiator).sort(),
+    }
+  })
+}

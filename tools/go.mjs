@@ -1,0 +1,154 @@
+// The entry to everything, in plain JavaScript that needs nothing but Node: makes sure of what a verb needs (npm packages, Debian
+// packages, compiled code), says in one line each what it does, and hands over. What is there already is skipped without a word.
+import { spawn, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const top = dirname(dirname(fileURLToPath(import.meta.url)))
+const [verb = '', ...args] = process.argv.slice(2)
+
+// For building sqlite3, for certificates, and for the kernel lab.
+const buildPackages = { python3: 'python3', make: 'make', 'g++': 'g++', openssl: 'openssl' }
+const labPackages = {
+  'linux.uml': 'user-mode-linux', uml_mconsole: 'uml-utilities', modprobe: 'kmod', lvm: 'lvm2', dmsetup: 'dmsetup', iscsid: 'open-iscsi', fio: 'fio',
+  ip: 'iproute2', nft: 'nftables', 'mkfs.ext4': 'e2fsprogs', era_invalidate: 'thin-provisioning-tools', ps: 'procps', script: 'bsdutils', blkdiscard: 'util-linux',
+}
+
+const say = (text) => { console.log(text) }
+const fail = (text) => { console.error(text); process.exit(1) }
+const isRoot = process.getuid?.() === 0
+const onDebian = existsSync('/etc/debian_version')
+const has = (program) => ['/usr/bin', '/usr/sbin', '/bin', '/sbin', '/usr/local/bin'].some((dir) => existsSync(join(dir, program)))
+const missingOf = (packages) => [...new Set(Object.entries(packages).filter(([program]) => !has(program)).map(([, name]) => name))]
+
+function quietly(file, argv, doing) {
+  const started = Date.now()
+  say(`${doing} …`)
+  const result = spawnSync(file, argv, { cwd: top, encoding: 'utf8', env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }, maxBuffer: 1 << 28 })
+  if (result.status !== 0) {
+    const tail = `${result.stdout ?? ''}${result.stderr ?? ''}${result.error?.message ?? ''}`.trim().split('\n').slice(-15).join('\n')
+    fail(`${tail}\n\n${doing}: failed (${file} ${argv.join(' ')}). The last lines above say why.`)
+  }
+  say(`  done in ${((Date.now() - started) / 1000).toFixed(1)} s`)
+}
+
+// Installs what is missing, or says what a person has to do. Gives the packages that are still missing.
+function debianPackages(packages, what) {
+  const missing = missingOf(packages)
+  if (missing.length === 0) return []
+  if (!isRoot || !onDebian) {
+    say(`${what} needs packages that are missing: ${missing.join(' ')}${onDebian ? `\n  as root: apt-get install ${missing.join(' ')}` : '\n  (their names on Debian 12: install what your system calls them)'}`)
+    return missing
+  }
+  quietly('apt-get', ['update', '-q'], 'refreshing the list of Debian packages')
+  quietly('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...missing], `installing Debian packages: ${missing.join(' ')}`)
+  return missingOf(packages)
+}
+
+function checkNode() {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  if (major < 20 || (major === 20 && minor < 19)) fail(`Vsky needs Node 20.19 or newer; this is ${process.version}`)
+}
+
+function npmPackages() {
+  const key = createHash('sha256').update(readFileSync(join(top, 'package-lock.json'))).update(`${process.version} ${process.arch}`).digest('hex')
+  const stamp = join(top, 'node_modules/.vsky-stamp')
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === key) return
+  const missing = debianPackages(buildPackages, 'building sqlite3')
+  if (missing.length > 0) fail(`can't go on without ${missing.join(', ')}`)
+  quietly('npm', ['ci', '--no-audit', '--no-fund'], 'installing npm packages (sqlite3 is compiled, that takes a minute or two)')
+  writeFileSync(stamp, key)
+}
+
+function newest(folder, ending) {
+  let time = 0
+  for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
+    if (entry.isFile() && entry.name.endsWith(ending)) time = Math.max(time, statSync(join(entry.parentPath ?? entry.path, entry.name)).mtimeMs)
+  }
+  return time
+}
+
+function build() {
+  const rooms = ['lib', 'agent', 'manager', 'tools', 'test', 'bench'].filter((room) => existsSync(join(top, room)))
+  const stamp = join(top, 'dist/.tsbuildinfo')
+  const sources = Math.max(...rooms.map((room) => newest(join(top, room), '.ts')), statSync(join(top, 'tsconfig.json')).mtimeMs)
+  if (existsSync(stamp) && statSync(stamp).mtimeMs > sources && existsSync(join(top, 'dist/tools/lab/main.js'))) return
+  step('types', process.execPath, ['tools/build.mjs'])
+}
+
+function step(name, file, argv, options = {}) {
+  const started = Date.now()
+  const result = spawnSync(file, argv, { cwd: top, stdio: 'inherit', ...options })
+  if (result.status !== 0) {
+    console.error(`${name}: failed`)
+    process.exit(result.status ?? 1)
+  }
+  say(`ok: ${name} in ${((Date.now() - started) / 1000).toFixed(1)} s`)
+}
+
+const bin = (name) => join(top, 'node_modules/.bin', name)
+
+function gate() {
+  step('types', process.execPath, ['tools/build.mjs'])
+  step('lint', bin('eslint'), ['.'])
+  step('layers', process.execPath, ['dist/tools/check/main.js'])
+  step('unit and property tests', bin('mocha'), [])
+}
+
+function handOver(file, argv) {
+  const child = spawn(process.execPath, ['--enable-source-maps', file, ...argv], { cwd: process.cwd(), stdio: 'inherit' })
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => { if (signal !== 'SIGINT') child.kill(signal) }) // the terminal sends ^C to both
+  child.once('close', (code, signal) => { process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)) })
+}
+
+// What stands in the way of the kernel lab here; empty when nothing does.
+function labObstacle() {
+  const missing = debianPackages(labPackages, 'the kernel lab')
+  if (missing.length > 0) return `packages are missing: ${missing.join(' ')}`
+  if (!isRoot) return 'it needs root (network name spaces, links)'
+  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun'
+  return ''
+}
+
+const verbs = {
+  ok() {
+    gate()
+  },
+  test() {
+    const obstacle = labObstacle()
+    gate()
+    if (obstacle !== '') {
+      const specs = readdirSync(join(top, 'dist/test/lab')).filter((name) => name.endsWith('.test.js'))
+      say(`SKIPPED: ${specs.length} files of kernel lab tests: ${obstacle}`)
+      return
+    }
+    step('kernel lab tests', bin('mocha'), ['--spec', 'dist/test/lab/**/*.test.js', '--config', 'test/lab.mocharc.json', ...args])
+  },
+  demo() {
+    const obstacle = labObstacle()
+    if (obstacle !== '') fail(`the demo can't run here: ${obstacle}`)
+    build()
+    handOver(join(top, 'dist/tools/demo/main.js'), args)
+  },
+  lab() {
+    if (['up', 'shell', 'disk'].includes(args.find((arg) => !arg.startsWith('-')) ?? '')) {
+      const obstacle = labObstacle()
+      if (obstacle !== '') fail(`the lab can't run here: ${obstacle}`)
+    }
+    build()
+    handOver(join(top, 'dist/tools/lab/main.js'), args)
+  },
+  bench() {
+    const obstacle = labObstacle()
+    if (obstacle !== '') fail(`the benchmark can't run here: ${obstacle}`)
+    build()
+    handOver(join(top, 'dist/bench/main.js'), args)
+  },
+}
+
+checkNode()
+if (!Object.hasOwn(verbs, verb)) fail(`usage: npm run ok | npm test | npm run demo | npm run lab -- … | npm run bench`)
+npmPackages()
+verbs[verb]()
