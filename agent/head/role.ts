@@ -156,6 +156,9 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
 
   return {
     async start() {
+      // What a distribution's kernel loads on demand only where udev runs.
+      const loaded = await run({ file: 'modprobe', args: ['-a', 'dm_mirror', 'iscsi_tcp', 'sd_mod'], timeoutMs: 30_000 })
+      if (loaded.exit.kind !== 'code' || loaded.exit.code !== 0) log.warn('kernel modules could not be loaded', { error: loaded.stderr.trim().slice(0, 300) })
       const state = await dm.info()
       for (const record of records.all()) {
         const there = state.filter((device) => readUuid(device.uuid)?.volume === record.volume).length

@@ -39,7 +39,7 @@ export async function connectManager(options: ConnectOptions): Promise<Manager> 
     async call(name, params) {
       const method = apiMethods[name] as unknown as ApiMethod<ApiParams<typeof name>, ApiResult<typeof name>>
       const full = (method.mutates ? { ...params, request: `cli-${randomBytes(12).toString('hex')}` } : params) as ApiParams<typeof name>
-      const answer = await callFirst(clients, method.name, method.params.format(full) as never, { mutates: method.mutates, until })
+      const answer = await callFirst(clients, method.name, method.params.format(full), { mutates: method.mutates, until })
       return method.result.parse(answer, `the answer to ${method.name}`)
     },
     close() {

@@ -9,10 +9,10 @@ export interface Context {
   /** Width of the terminal; 0 when piped. */
   readonly width: number
   /** One call, then the connection is closed. */
-  ask<N extends ApiName>(name: N, params: Omit<ApiParams<N>, 'request'>): Promise<ApiResult<N>>
-  withManager<T>(work: (manager: Manager) => Promise<T>): Promise<T>
+  readonly ask: <N extends ApiName>(name: N, params: Omit<ApiParams<N>, 'request'>) => Promise<ApiResult<N>>
+  readonly withManager: <T>(work: (manager: Manager) => Promise<T>) => Promise<T>
   /** The answer as one JSON document, or as `people` says it. */
-  show<T>(answer: T, people: (answer: T) => string): void
+  readonly show: <T>(answer: T, people: (answer: T) => string) => void
 }
 
 export function contextOf(program: Command): Context {

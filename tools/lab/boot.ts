@@ -28,7 +28,7 @@ echo "InitiatorName=iqn.2026-11.io.vsky:host.$lab_name" > /etc/iscsi/initiatorna
 rm -rf /etc/iscsi/nodes /etc/iscsi/send_targets /var/lib/iscsi; mkdir -p /etc/iscsi/nodes
 modprobe configfs; mount -t configfs none /sys/kernel/config
 modprobe -a dm-mod
-case $lab_kind in head|both) modprobe -a dm-mirror iscsi_tcp;; esac
+case $lab_kind in head|both) modprobe -a iscsi_tcp;; esac
 n=0; for d in b c d e f g h i j k l m; do
   n=$((n+1)); [ $n -le $lab_disks ] || break
   echo 0 $(</sys/block/ubd$d/size) linear /dev/ubd$d 0 | dmsetup create disk$n

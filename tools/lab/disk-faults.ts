@@ -3,7 +3,7 @@
  * and healing another one, while Vsky's volume group goes on standing on it.
  */
 import type { Lab } from './lab.js'
-import { LabError, command } from './lab.js'
+import { LabError, command } from './command.js'
 import { namespaceOf } from './network.js'
 
 export type DiskFault =

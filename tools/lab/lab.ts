@@ -8,11 +8,11 @@ import { closeSync, existsSync, openSync } from 'node:fs'
 import { mkdir, open, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createAuthority, issueCertificate, loadTls } from '../../lib/host/pki.js'
-import { createRun, failureText } from '../../lib/host/run.js'
 import { createRpcClient } from '../../lib/rpc/client.js'
 import { apiMethods } from '../../lib/api/methods.js'
 import type { DiskView, HostView } from '../../lib/api/views.js'
 import { kernelArguments, stage1, stage2 } from './boot.js'
+import { LabError, command, run } from './command.js'
 import { callGuest } from './guest-call.js'
 import type { ExecOptions, ExecResult } from './guest-call.js'
 import type { ServiceVerb } from './frames.js'
@@ -23,16 +23,12 @@ import { addCut, clearCuts, makeNetwork, namespaceOf, namespacePids, removeNames
 import type { Cut } from './network.js'
 import { removeFolder } from './wreck.js'
 
+export { LabError } from './command.js'
 export type { ExecOptions, ExecResult } from './guest-call.js'
 
 const MEMORY_MIB = 320
 const STATE_DISK_BYTES = 192 * 1024 * 1024
 const BOOT_MS = 60_000
-
-/** A mistake of the caller, or something that is missing: told in one line. */
-export class LabError extends Error {
-  override readonly name = 'LabError'
-}
 
 /** Where labs live: one folder each, in memory. */
 export function folderOf(name: string): string {
@@ -42,15 +38,6 @@ export function folderOf(name: string): string {
 /** What the guests read while they boot: their own /dev hides the outer /dev/shm. */
 function bootFolderOf(name: string): string {
   return `/run/vsky-lab-${name}`
-}
-
-const run = createRun({ maxParallel: { ip: 16, mkfs: 4 } })
-
-export async function command(file: string, args: readonly string[], { input, timeoutMs = 20_000 }: { input?: string; timeoutMs?: number } = {}): Promise<string> {
-  const request = { file, args, timeoutMs, ...(input === undefined ? {} : { input }) }
-  const result = await run(request)
-  if (result.exit.kind !== 'code' || result.exit.code !== 0) throw new LabError(failureText(request, result))
-  return result.stdout
 }
 
 interface SavedState {

@@ -1,7 +1,7 @@
 /** A lab's network: one name space with two bridges (data, control), a link per host and plane, and cuts between links. */
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { command } from './lab.js'
+import { command } from './command.js'
 import type { HostPlan } from './plan.js'
 
 export function namespaceOf(lab: string): string {
