@@ -14,6 +14,7 @@ const SESSIONS = '/sys/class/iscsi_session'
 const OURS = 'iqn.2026-11.io.vsky:storage.'
 const LOGIN_MS = 12_000
 const READY_MS = 8000
+const SCANS = 4
 /** SCSI command and error handling timers of a LUN, seconds: a hung disk is given up after some 11 s (kernel defaults: minutes). */
 const COMMAND_S = '3'
 const EH_S = '2'
@@ -100,9 +101,14 @@ export function createSessions({ run, clock, log }: { readonly run: Run; readonl
       disk = undefined
     }
     const fresh = disk === undefined
-    if (disk === undefined) {
+    for (let attempt = 1; disk === undefined && attempt <= SCANS; attempt += 1) {
       await scan()
       disk = await waitFor(() => diskOf(session, wanted.lun), READY_MS)
+      // The kernel asks for the serial number once, while it scans; a target that is busy or has just changed its LUNs may not answer.
+      if (disk !== undefined && attempt < SCANS && await serialOf(disk) === undefined) {
+        await writeFile(`/sys/block/${disk}/device/delete`, '1')
+        disk = undefined
+      }
     }
     if (disk === undefined) throw new Fault('agent failed', `LUN ${wanted.lun} of ${wanted.target} does not appear`)
     const wrong = await problemOf(disk, wanted)

@@ -12,6 +12,7 @@ import type { DiskSeen, ExtentWanted } from '../../lib/wire/agent.js'
 import type { StillMine } from '../roles.js'
 import type { Lvm } from '../lvm/lvm.js'
 import { lvPath, vgName } from '../lvm/lvm.js'
+import { isZero } from './is-zero.js'
 import { cleanRanges, countOf, take } from '../lvm/report.js'
 import type { PoolReport } from '../lvm/report.js'
 import { inspectDisk } from './inspect.js'
@@ -77,7 +78,8 @@ export function createPools({ lvm, run, record, clock, log }: PoolsOptions): Poo
       const end = Math.min(cleanMark + RANGE, physicalExtents)
       now = await pool(disk, [`lvcreate -y -Zn -Wn -ay -n ${WIPE} -l ${end - cleanMark} ${vgName(disk)} ${deviceOf(disk)}:${cleanMark}-${end - 1}`])
       if (!now.pool.volumes.some((each) => each.name === WIPE)) throw new Fault('agent failed', `disk ${disk} can't be cleaned from ${cleanMark} on: ${now.complaint}`)
-      await zero(lvPath(disk, WIPE))
+      // Reading first leaves a new disk, and a thin one, untouched. The wipe volume is new, so nothing of it is in any cache.
+      if (!await isZero(lvPath(disk, WIPE))) await zero(lvPath(disk, WIPE))
       now = await pool(disk, [
         `lvremove -f ${vgName(disk)}/${WIPE}`, `vgchange --deltag vsky.clean=${cleanMark} --addtag vsky.clean=${end} ${vgName(disk)}`,
       ])

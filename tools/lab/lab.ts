@@ -196,6 +196,13 @@ export class Lab {
     return { code: result.exit.kind === 'code' ? result.exit.code : 124, stdout: result.stdout, stderr: result.stderr }
   }
 
+  /** A `vsky … --json` that must succeed. Throws LabError with what it said. */
+  async json<T>(args: readonly string[], options: { timeoutMs?: number } = {}): Promise<T> {
+    const result = await this.vsky([...args, '--json'], options)
+    if (result.code !== 0) throw new LabError(`vsky ${args.join(' ')} ended with ${result.code}: ${result.stderr.trim()}`)
+    return JSON.parse(result.stdout) as T
+  }
+
   async down(): Promise<void> {
     await Lab.down(this.name)
   }

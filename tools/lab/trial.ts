@@ -1,0 +1,60 @@
+/** What demo, lab tests and benchmarks share: a writer on a head that can be stopped and checked, and the search for leftovers. */
+import { join } from 'node:path'
+import type { Lab } from './lab.js'
+import { LabError } from './lab.js'
+
+export interface WriterResult {
+  readonly writes: number
+  readonly longestMs: number
+  readonly error: string
+  readonly acknowledged: readonly number[]
+}
+
+export interface Writer {
+  /** Ends the writer and gives what it did. */
+  stop(): Promise<WriterResult>
+}
+
+/** Writes numbered blocks to a file or device of a head until stopped. `blocks` of 4 KiB are written over and over. */
+export async function startWriter(lab: Lab, host: string, path: string, blocks = 512): Promise<Writer> {
+  const stopFile = `/run/writer-stop-${Math.random().toString(36).slice(2)}`
+  const done = lab.exec(host, ['node', join(lab.wish.dist, 'tools/lab/writer.js'), 'write', path, String(blocks), stopFile], { timeoutMs: 0 })
+  done.catch(() => undefined)
+  await new Promise((resolve) => setTimeout(resolve, 1200)) // a process start in a guest takes about a second
+  return {
+    async stop() {
+      await lab.must(host, ['touch', stopFile])
+      const result = await done
+      if (result.code !== 0) throw new LabError(`the writer on ${host} ended with ${result.code}: ${result.stderr}`)
+      return JSON.parse(result.stdout) as WriterResult
+    },
+  }
+}
+
+/** Acknowledged blocks that a reader on `host` does not find. */
+export async function verifyWritten(lab: Lab, host: string, path: string, written: WriterResult): Promise<{ readonly lost: number; readonly detail: string }> {
+  const text = await lab.must(host, ['node', join(lab.wish.dist, 'tools/lab/writer.js'), 'verify', path, '0'], { stdin: JSON.stringify(written.acknowledged), timeoutMs: 120_000 })
+  return JSON.parse(text) as { lost: number; detail: string }
+}
+
+const search = String.raw`
+ls /dev/mapper | grep -v -e '^control$' -e '^disk[0-9]*$' | sed 's/^/dm device /'
+for d in /sys/class/iscsi_session/session*; do [ -e $d ] && echo "iSCSI session $(<$d/targetname)"; done
+for d in /sys/kernel/config/target/core/iblock_*/*/control; do [ -e $d ] && echo "backstore $d"; done
+for d in /sys/kernel/config/target/iscsi/iqn*/tpgt_1/lun/lun_* /sys/kernel/config/target/iscsi/iqn*/tpgt_1/acls/*; do [ -e $d ] && echo "export $d"; done
+for d in /dev/vsky/* /var/lib/vsky/volumes/*.json; do [ -e $d ] && echo "file $d"; done
+for d in /dev/vsky_*/*; do [ -e $d ] && echo "logical volume $d"; done
+true`
+
+/** What of Vsky's making is left on any host, and in the manager's books. Empty when everything was deleted. */
+export async function leftovers(lab: Lab): Promise<readonly string[]> {
+  const found = await Promise.all(lab.hosts.filter((host) => host.kind !== 'manager' && lab.powered(host.name)).map(async (host) => {
+    const text = await lab.must(host.name, ['bash', '-c', search])
+    return text.split('\n').filter((line) => line !== '').map((line) => `${host.name}: ${line}`)
+  }))
+  const books = await Promise.all([lab.json<readonly { name: string }[]>(['volume', 'list']), lab.json<readonly { host: string; device: string; extents: number }[]>(['disk', 'list'])])
+  return [
+    ...found.flat(), ...books[0].map((volume) => `manager: volume ${volume.name}`),
+    ...books[1].filter((disk) => disk.extents > 0).map((disk) => `manager: ${disk.extents} extents on ${disk.host}:${disk.device}`),
+  ]
+}
