@@ -4,7 +4,7 @@
  * process, because in it they cost a tenth of a process each.
  */
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Fault } from '../../lib/faults.js'
 import { failureText } from '../../lib/host/failure-text.js'
 import { writeDurably } from '../../lib/host/files.js'
@@ -78,7 +78,7 @@ export function lvmConfig({ device, locks, udev, types }: { device: string; lock
   const only = `["a|^${device.replace(/[.+]/g, '\\\\$&')}$|", "r|.*|"]`
   const pairs = types.map((type) => type.split(':')).map(([name, count = '16']) => `"${name}", ${count}`).join(', ')
   return [
-    'devices {', `  filter = ${only}`, `  global_filter = ${only}`, '  scan = ["/dev"]', '  use_devicesfile = 0', '  hints = "none"',
+    'devices {', `  filter = ${only}`, `  global_filter = ${only}`, `  scan = ["${dirname(device)}"]`, '  use_devicesfile = 0', '  hints = "none"',
     `  obtain_device_list_from_udev = ${udev ? 1 : 0}`, '  external_device_info_source = "none"', '  multipath_component_detection = 0', '  md_component_detection = 0',
     ...(pairs === '' ? [] : [`  types = [${pairs}]`]), '  issue_discards = 0', '}',
     `activation { udev_sync = ${udev ? 1 : 0} udev_rules = ${udev ? 1 : 0} monitoring = 0 }`,

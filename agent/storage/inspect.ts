@@ -60,7 +60,9 @@ async function contentOf(device: string, bytes: bigint): Promise<string> {
   try {
     for (const [at, length] of [[0n, HEAD_BYTES], [bytes - BigInt(TAIL_BYTES), TAIL_BYTES]] as const) {
       const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(length), position: Number(at) })
-      const first = buffer.subarray(0, bytesRead).findIndex((byte) => byte !== 0)
+      const data = buffer.subarray(0, bytesRead)
+      if (data.equals(Buffer.alloc(bytesRead))) continue
+      const first = data.findIndex((byte) => byte !== 0)
       if (first >= 0) return `it has data (a byte that is not zero at ${at + BigInt(first)})`
     }
     return ''

@@ -57,10 +57,19 @@ export function createPools({ lvm, run, record, clock, log }: PoolsOptions): Poo
     return device
   }
 
+  /** The newest report of each disk. Only this process changes these volume groups; a look from time to time would show if not. */
+  const known = new Map<string, PoolReport>()
+
   async function pool(disk: string, commands: readonly string[] = []): Promise<{ pool: PoolReport; complaint: string }> {
+    known.delete(disk)
     const result = await lvm.batch(disk, deviceOf(disk), commands)
+    if (result.pool) known.set(disk, result.pool)
     if (!result.pool) throw new Fault('agent failed', `disk ${disk} at ${deviceOf(disk)} is not there: ${result.complaint || 'its volume group is not found'}`)
     return { pool: result.pool, complaint: result.complaint }
+  }
+
+  async function knownPool(disk: string): Promise<PoolReport> {
+    return known.get(disk) ?? (await pool(disk)).pool
   }
 
   async function zero(path: string): Promise<void> {
@@ -71,7 +80,7 @@ export function createPools({ lvm, run, record, clock, log }: PoolsOptions): Poo
 
   /** Cleans from the mark to the end. A wipe volume left by a crash is removed first: its range is simply done again. */
   async function clean(disk: string): Promise<void> {
-    let now = await pool(disk)
+    let now = { pool: await knownPool(disk), complaint: '' }
     if (now.pool.volumes.some((each) => each.name === WIPE)) now = await pool(disk, [`lvremove -f ${vgName(disk)}/${WIPE}`])
     while (!stopping.signal.aborted && now.pool.cleanMark < now.pool.physicalExtents) {
       const { cleanMark, physicalExtents } = now.pool
@@ -147,6 +156,7 @@ export function createPools({ lvm, run, record, clock, log }: PoolsOptions): Poo
           `pvcreate -ff -y --metadatasize ${metadata} --pvmetadatacopies 1 ${device}`, `vgcreate -s 4M --addtag vsky --addtag vsky.clean=0 ${vgName(disk)} ${device}`,
         ])
         if (!made.pool) throw new Fault('agent failed', `Cannot make a volume group on ${device}: ${made.complaint}`)
+        known.set(disk, made.pool)
         startCleaner(disk)
         return seenOf(disk, device, made.pool, '')
       } catch (thrown) {
@@ -168,12 +178,13 @@ export function createPools({ lvm, run, record, clock, log }: PoolsOptions): Poo
         const { pool: still, complaint } = await lvm.batch(disk, device, [`vgremove -f ${vgName(disk)}`, `pvremove -y ${device}`])
         if (still) throw new Fault('agent failed', `Cannot remove the volume group of disk ${disk}: ${complaint}`)
       }
+      known.delete(disk)
       await record.change((draft) => { draft.disks.delete(disk) })
     },
     async ensure(disk, extents) {
       const until = clock.monoMs() + CLEAN_WAIT_MS
       for (;;) {
-        const { pool: now } = await pool(disk)
+        const now = await knownPool(disk)
         const { commands, missing } = planExtents(disk, deviceOf(disk), now, extents)
         if (commands.length > 0) {
           const { pool: after, complaint } = await pool(disk, commands)
@@ -188,7 +199,7 @@ export function createPools({ lvm, run, record, clock, log }: PoolsOptions): Poo
       }
     },
     async remove(disk, extents, stillMine) {
-      const { pool: now } = await pool(disk)
+      const now = await knownPool(disk)
       const there = extents.filter((extent) => now.volumes.some((each) => each.name === extent))
       if (there.length === 0) return
       const asleep = there.filter((extent) => now.volumes.some((each) => each.name === extent && !each.active))

@@ -16,7 +16,7 @@ import { dropTombstones, pushChosen, wantedOnHost } from './exports.js'
 import type { Next } from './work.js'
 
 /** How often the disks of a living host are looked at without a reason, ms: shows cleaning progress and silent loss. */
-const LOOK_AGAIN_MS = 10_000
+const LOOK_AGAIN_MS = 30_000
 /** How often a head with attached volumes is looked at, ms. */
 const WATCH_MS = 1000
 

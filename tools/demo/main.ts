@@ -62,8 +62,8 @@ async function story(lab: Lab): Promise<void> {
     (volume) => `${formatSize(BigInt(volume.bytes))} in ${volume.segments.length} segments, ${volume.segments.reduce((sum, segment) => sum + segment.legs.length, 0)} extents on ${new Set(volume.segments.flatMap((segment) => segment.legs.map((leg) => leg.disk))).size} disks`)
   expect(made.segments.every((segment) => new Set(segment.legs.map((leg) => leg.host)).size === 3), 'the three legs of each segment are on three servers')
   await step('vsky volume attach disk1 --host hd1', () => lab.json<VolumeView>(['volume', 'attach', 'disk1', '--host', 'hd1']), (volume) => `${volume.device} on ${volume.head}`)
-  await step('hd1 makes ext4 on it and mounts it', async () => { await lab.must('hd1', ['mkfs.ext4', '-q', '/dev/vsky/disk1']); await mount(lab, 'hd1') })
-  await step('hd1 writes 8 files of 16 MiB', () => lab.must('hd1', ['bash', '-c', 'for i in 1 2 3 4 5 6 7 8; do dd if=/dev/urandom of=/run/data/file-$i bs=1M count=16 status=none; done; sync']))
+  await step('hd1 makes ext4 on it and mounts it', async () => { await lab.must('hd1', ['mkfs.ext4', '-q', '-J', 'size=8', '/dev/vsky/disk1']); await mount(lab, 'hd1') })
+  await step('hd1 writes 8 files of 8 MiB', () => lab.must('hd1', ['bash', '-c', 'for i in 1 2 3 4 5 6 7 8; do dd if=/dev/urandom of=/run/data/file-$i bs=1M count=8 status=none; done; sync']))
   const before = await checksums(lab, 'hd1')
 
   heading('Daemons die while a writer runs: nobody notices')

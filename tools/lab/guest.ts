@@ -12,7 +12,8 @@ import type { Frame, GuestRequest, ServiceVerb } from './frames.js'
 
 const LOGS = '/var/lib/vsky/log'
 const LOG_BYTES_MAX = 16 * 1024 * 1024
-const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root', LC_ALL: 'C.UTF-8', DM_DISABLE_UDEV: '1', TERM: 'linux' }
+// bash takes a socket on its input for a remote shell and reads ~/.bashrc, which may take seconds: no home, no such file.
+const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/', LC_ALL: 'C.UTF-8', DM_DISABLE_UDEV: '1', TERM: 'linux' }
 
 interface Service {
   readonly name: string
@@ -90,7 +91,7 @@ async function control(service: Service, verb: ServiceVerb): Promise<Frame> {
 
 function run(socket: Socket, { argv, timeoutMs, tty = false }: Extract<GuestRequest, { do: 'run' }>): (frame: Frame) => void {
   const [file = '', ...args] = tty ? ['script', '-qfc', argv.map((each) => `'${each.replaceAll(`'`, `'\\''`)}'`).join(' '), '/dev/null'] : argv
-  const child = spawn(file, args, { env, detached: true, stdio: 'pipe', cwd: '/root' })
+  const child = spawn(file, args, { env, detached: true, stdio: 'pipe', cwd: '/' })
   const kill = (): void => {
     try {
       if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
