@@ -1,0 +1,77 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { must } from '../../../../lib/assert.js'
+import { placeLegs } from '../../../../manager/plan/place-legs.js'
+import type { PlaceDisk } from '../../../../manager/plan/place-legs.js'
+
+const GIB = 1024n ** 3n
+const disk = (host: string, number: number, more: Partial<PlaceDisk> = {}): PlaceDisk => ({
+  id: `${host}-${number}`, host, zone: '', state: 'ready', online: true, bytes: 10n * GIB, freeBytes: 10n * GIB, label: `${host}:/dev/sd${number}`, ...more,
+})
+const three = ['st1', 'st2', 'st3'].flatMap((host) => [disk(host, 1), disk(host, 2)])
+const anyCluster = fc.array(fc.record({ host: fc.integer({ min: 1, max: 6 }), zone: fc.integer({ min: 0, max: 3 }), free: fc.integer({ min: 0, max: 40 }), online: fc.boolean() }), { minLength: 1, maxLength: 16 })
+  .map((disks) => disks.map(({ host, zone, free, online }, index) => disk(`st${host}`, index, { zone: zone === 0 ? '' : `z${host % 3}`, freeBytes: BigInt(free) * GIB, bytes: 40n * GIB, online })))
+
+describe('placing legs', () => {
+  it('puts the legs of a segment on different servers', () => {
+    const placement = placeLegs({ segments: [GIB, GIB], redundancy: 3 }, three)
+    expect(placement.kind).to.equal('placed')
+    if (placement.kind === 'placed') for (const legs of placement.legs) expect(new Set(legs.map((id) => id.split('-')[0])).size).to.equal(3)
+  })
+
+  it('spreads the segments over the disks of a server', () => {
+    const placement = placeLegs({ segments: [GIB, GIB], redundancy: 3 }, three)
+    if (placement.kind === 'placed') expect(new Set(placement.legs.flat()).size).to.equal(6)
+  })
+
+  it('uses different zones where there are enough, even if a fuller one has to serve', () => {
+    const disks = [disk('st1', 1, { zone: 'a' }), disk('st2', 1, { zone: 'a' }), disk('st3', 1, { zone: 'b', freeBytes: 2n * GIB })]
+    const placement = placeLegs({ segments: [GIB], redundancy: 2 }, disks)
+    expect(placement.kind === 'placed' && placement.legs[0]?.includes('st3-1')).to.equal(true)
+  })
+
+  it('says how many servers there are when more legs are asked for', () => {
+    const placement = placeLegs({ segments: [GIB], redundancy: 4 }, [...three, disk('st4', 1, { online: false })])
+    expect(placement).to.deep.include({ kind: 'refused', why: 'too few servers' })
+    if (placement.kind === 'refused') expect(placement.reason).to.contain('there are 3 (st1, st2, st3)').and.to.contain('st4:/dev/sd1: its server is offline')
+  })
+
+  it('says what is needed and what is free when there is no room', () => {
+    const placement = placeLegs({ segments: [11n * GIB], redundancy: 2 }, three)
+    expect(placement).to.deep.include({ kind: 'refused', why: 'no room' })
+    if (placement.kind === 'refused') expect(placement.reason).to.contain('segment 0 finds 0 of 2 servers')
+  })
+
+  it('fills a cluster of unequal servers to the last segment', () => {
+    const disks = [disk('st1', 1, { freeBytes: 4n * GIB }), disk('st2', 1, { freeBytes: 2n * GIB }), disk('st3', 1, { freeBytes: 2n * GIB })]
+    expect(placeLegs({ segments: [GIB, GIB, GIB, GIB], redundancy: 2 }, disks).kind).to.equal('placed')
+  })
+
+  it('never puts two legs of a segment on one server, nor more on a disk than is free', () => {
+    fc.assert(fc.property(anyCluster, fc.integer({ min: 1, max: 4 }), fc.array(fc.integer({ min: 1, max: 10 }), { minLength: 1, maxLength: 8 }), (disks, redundancy, sizes) => {
+      const segments = sizes.map((size) => BigInt(size) * GIB)
+      const placement = placeLegs({ segments, redundancy }, disks)
+      if (placement.kind === 'refused') return
+      const used = new Map<string, bigint>()
+      for (const [index, legs] of placement.legs.entries()) {
+        const hosts = legs.map((id) => must(disks.find((each) => each.id === id), 'a placed leg is on a known disk').host)
+        expect(new Set(hosts).size).to.equal(redundancy)
+        for (const id of legs) used.set(id, (used.get(id) ?? 0n) + (segments[index] ?? 0n))
+      }
+      for (const [id, bytes] of used) {
+        const chosen = must(disks.find((each) => each.id === id), 'known')
+        expect(chosen.online && bytes <= chosen.freeBytes).to.equal(true)
+      }
+    }))
+  })
+
+  it('gives the same answer whatever order the disks come in', () => {
+    fc.assert(fc.property(anyCluster, fc.integer({ min: 1, max: 3 }), (disks, redundancy) => {
+      const wish = { segments: [GIB, 2n * GIB], redundancy }
+      const forward = placeLegs(wish, disks)
+      const backward = placeLegs(wish, [...disks].reverse())
+      expect(backward.kind).to.equal(forward.kind)
+      if (forward.kind === 'placed' && backward.kind === 'placed') expect(backward.legs).to.deep.equal(forward.legs)
+    }))
+  })
+})
