@@ -65,14 +65,12 @@ export function parseSize(text: string): Bytes | undefined {
   return scaled % scale === 0n ? bytes(scaled / scale) : undefined
 }
 
-/** A size for people: the largest unit that leaves at most two decimals, else exact (`1.5 GiB`, `104858112 B`). */
+/** A size for people, always exact: the largest unit in which it has at most two decimals and four digits before them, else bytes. */
 export function formatSize(size: bigint): string {
   for (const [unit, factor] of [['PiB', factors.P], ['TiB', factors.T], ['GiB', GIB], ['MiB', MIB], ['KiB', KIB]] as const) {
     if (factor === undefined || size < factor) continue
     const hundredths = (size * 100n) / factor
-    const exact = hundredths * factor === size * 100n
-    if (!exact && size % SECTOR_BYTES === 0n && size < 16n * factor && unit !== 'KiB') continue
-    return `${trimZeros(hundredths)} ${unit}`
+    if (hundredths * factor === size * 100n && size < 10_000n * factor) return `${trimZeros(hundredths)} ${unit}`
   }
   return `${size} B`
 }

@@ -1,0 +1,74 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { formatConcatenation, formatConcise, formatSegment, readSegment, readUuid, uuidOf } from '../../../../agent/dm/table.js'
+import type { MirrorTable } from '../../../../agent/dm/table.js'
+import { readInfo, readNamed, readStatus } from '../../../../agent/dm/status.js'
+import { sectors } from '../../../../lib/units.js'
+
+const anyTable: fc.Arbitrary<MirrorTable> = fc.record({
+  length: fc.bigInt({ min: 1n, max: 2n ** 40n }).map((each) => sectors(each)),
+  legs: fc.array(fc.tuple(fc.nat(259), fc.nat(999)).map(([major, minor]) => `${major}:${minor}`), { minLength: 1, maxLength: 9 }).map(([first = '8:0', ...rest]): [string, ...string[]] => [first, ...rest]),
+  copy: fc.constantFrom('none', 'all'),
+}).map((table) => (table.legs.length === 1 ? { ...table, copy: 'none' } : table))
+
+describe('a segment\'s table', () => {
+  it('reads back as it was written', () => {
+    fc.assert(fc.property(anyTable, (table) => { expect(readSegment(formatSegment(table))).to.deep.equal(table) }))
+  })
+
+  it('always makes the kernel hold what a leg did not take', () => {
+    fc.assert(fc.property(anyTable, (table) => {
+      if (table.legs.length > 1) expect(formatSegment(table)).to.match(/ 1 handle_errors$/)
+    }))
+  })
+
+  it('with one leg is a linear', () => {
+    expect(formatSegment({ length: sectors(2048n), legs: ['/dev/sda'], copy: 'none' })).to.equal('0 2048 linear /dev/sda 0')
+  })
+
+  it('claims equal legs only when no copy is asked for', () => {
+    const table = { length: sectors(2048n), legs: ['8:0', '8:16'] as const }
+    expect(formatSegment({ ...table, copy: 'none' })).to.equal('0 2048 mirror core 2 1024 nosync 2 8:0 0 8:16 0 1 handle_errors')
+    expect(formatSegment({ ...table, copy: 'all' })).to.equal('0 2048 mirror core 2 1024 sync 2 8:0 0 8:16 0 1 handle_errors')
+  })
+
+  it('of another maker is not taken for ours', () => {
+    for (const line of ['0 8 mirror core 2 1024 nosync 2 8:0 0 8:16 0 0', '0 8 mirror core 2 1024 nosync 2 8:0 0 8:16 2048 1 handle_errors', '0 8 linear 8:0 2048', '0 8 error', '']) {
+      expect(readSegment(line), line).to.equal(undefined)
+    }
+  })
+})
+
+describe('a volume\'s concatenation', () => {
+  it('puts segment after segment without a gap', () => {
+    expect(formatConcatenation([{ device: '/dev/mapper/a', length: sectors(8n) }, { device: '/dev/mapper/b', length: sectors(3n) }])).to.deep.equal(['0 8 linear /dev/mapper/a 0', '8 3 linear /dev/mapper/b 0'])
+  })
+
+  it('is made in one command with others', () => {
+    expect(formatConcise([{ name: 'a', uuid: 'u', table: ['0 1 linear x 0', '1 1 linear y 0'] }, { name: 'b', uuid: 'v', table: ['0 1 error'] }]))
+      .to.equal('a,u,,rw,0 1 linear x 0,1 1 linear y 0;b,v,,rw,0 1 error')
+  })
+
+  it('is known by its uuid, and nothing else is', () => {
+    const volume = 'a'.repeat(32)
+    expect(readUuid(uuidOf(volume, 'top'))).to.deep.equal({ volume, part: 'top' })
+    expect(readUuid(uuidOf(volume, 12))).to.deep.equal({ volume, part: 12 })
+    for (const uuid of ['', 'LVM-x', `VSKY-${volume}`, `VSKY-${volume}-s`, `xVSKY-${volume}-top`]) expect(readUuid(uuid), uuid).to.equal(undefined)
+  })
+})
+
+describe('the kernel\'s status', () => {
+  it('tells which leg failed and how far a copy is', () => {
+    expect(readStatus('0 65536 mirror 2 254:0 254:1 63/64 1 AD 1 core')).to.deep.equal({ legs: [{ device: '254:0', health: 'A' }, { device: '254:1', health: 'D' }], inSync: 63, regions: 64 })
+    expect(readStatus('0 1048576 mirror 3 8:0 8:32 8:64 1024/1024 1 ASR 1 core')?.legs.map((leg) => leg.health).join('')).to.equal('ASR')
+  })
+
+  it('of a linear is well', () => {
+    expect(readStatus('0 8 linear')).to.deep.equal({ legs: [], inSync: 1, regions: 1 })
+  })
+
+  it('is read for all devices at once', () => {
+    expect([...readNamed('a: 0 8 linear \na: 8 8 linear \nb: 0 8 error \n')]).to.deep.equal([['a', ['0 8 linear', '8 8 linear']], ['b', ['0 8 error']]])
+    expect(readInfo('a|VSKY-x|2|Active\nb||0|Suspended\n')).to.deep.equal([{ name: 'a', uuid: 'VSKY-x', opens: 2, suspended: false }, { name: 'b', uuid: '', opens: 0, suspended: true }])
+  })
+})
