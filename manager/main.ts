@@ -42,7 +42,7 @@ async function serve(path: string): Promise<void> {
   await migrate(db)
   const store = await takeOver(db, config.name, { clock: systemClock, random: systemRandom })
   const agents = createAgents({ tls, epoch: store.epoch, random: systemRandom })
-  const running = startCluster({
+  const running = await startCluster({
     name: config.name, version, store, agents, clock: systemClock, random: systemRandom, log, extentBytes: config.extentBytes,
     onEpochLost(lost) {
       log.error('another manager has taken over: this one ends', { error: lost.message })

@@ -1,10 +1,15 @@
-/** Who is alive: heartbeats and `now` in, online or offline out. In memory: a new manager learns it anew within one heartbeat. */
+/**
+ * Who is alive: heartbeats and `now` in, online or offline out. In memory: a new manager learns it anew. Until it has listened as long
+ * as a host may be silent it presumes the hosts that it knows alive: its own start is no reason to leave a leg behind.
+ */
 
 export const HEARTBEAT_MS = 1000
 /** Four heartbeats missed. Placement and repair go by this; for attached volumes the head that sees the error decides. */
 export const OFFLINE_AFTER_MS = 4500
 
 export interface Presence {
+  /** A host that is known and not yet heard: online for now, and told only if it turns out not to be. */
+  expect(host: string, nowMs: number): void
   heard(host: string, nowMs: number): void
   /** True when it was heard within OFFLINE_AFTER_MS. */
   online(host: string, nowMs: number): boolean
@@ -18,6 +23,11 @@ export function createPresence(): Presence {
   const told = new Map<string, boolean>()
   const isOnline = (host: string, nowMs: number): boolean => nowMs - (heard.get(host) ?? Number.NEGATIVE_INFINITY) <= OFFLINE_AFTER_MS
   return {
+    expect(host, nowMs) {
+      if (heard.has(host)) return
+      heard.set(host, nowMs)
+      told.set(host, true)
+    },
     heard(host, nowMs) {
       heard.set(host, nowMs)
     },

@@ -1,8 +1,7 @@
 /** Puts the manager's parts together and keeps them going: turns by key, presence, and what a new manager takes up first. */
 import type { Clock, Log, Random } from '../../lib/ports.js'
-import { createPresence, HEARTBEAT_MS } from '../health/presence.js'
-import { allHosts } from '../store/hosts.js'
-import { allDisks } from '../store/hosts.js'
+import { createPresence } from '../health/presence.js'
+import { allDisks, allHosts } from '../store/hosts.js'
 import { pruneEvents } from '../store/events.js'
 import { aboutsOpen, pruneRequests } from '../store/requests.js'
 import { volumesOnHead, volumesUnderWay } from '../store/volumes.js'
@@ -39,9 +38,11 @@ export interface RunningCluster {
   stop(): Promise<void>
 }
 
-export function startCluster(options: ClusterOptions): RunningCluster {
+export async function startCluster(options: ClusterOptions): Promise<RunningCluster> {
   const { clock, log } = options
   const presence = createPresence()
+  const hosts = await allHosts(options.store.read)
+  for (const host of hosts) presence.expect(host.name, clock.monoMs())
   const stopping = new AbortController()
   const work = createWork({
     volume: (id, attempt) => volumeTurn(cluster, id, attempt),
@@ -81,8 +82,7 @@ async function takeUp(cluster: Cluster): Promise<void> {
   const db = cluster.store.read
   for (const volume of await volumesUnderWay(db)) cluster.work.kick('volume', volume.id)
   for (const disk of await allDisks(db)) if (disk.state === 'preparing' || disk.state === 'removing') cluster.work.kick('disk', disk.id)
-  // A delete may seem done while the servers with tombstones haven't been heard yet: give them the time of a few heartbeats.
-  await cluster.clock.sleep(3 * HEARTBEAT_MS)
+  for (const host of await allHosts(db)) if (host.roles.includes('head')) cluster.work.kick('head', host.name)
   for (const about of await aboutsOpen(db)) cluster.work.kick('gone', about)
 }
 

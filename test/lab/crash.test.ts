@@ -23,8 +23,8 @@ describe('pulling plugs, on real kernels', () => {
   for (const afterMs of [250, 450, 700, 1100]) {
     it(`the manager is killed ${afterMs} ms into create, attach, detach and delete: each is done once, as if nothing had happened`, async () => {
       await killDuring(afterMs, () => create(lab(), 'v', '300MiB', 2))
-      expect(await lab().json<readonly unknown[]>(['volume', 'list'])).to.have.length(1)
       await lab().waitRegistered()
+      expect(await lab().json<readonly unknown[]>(['volume', 'list'])).to.have.length(1)
       await killDuring(afterMs, () => attach(lab(), 'v', 'hd1'))
       await lab().must('hd1', ['bash', '-c', 'head -c 4096 /dev/urandom | dd of=/dev/vsky/v conv=fsync status=none'])
       const volume = await show(lab(), 'v')

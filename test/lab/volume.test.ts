@@ -7,11 +7,11 @@ const MIB = 1024 * 1024
 
 describe('a volume, on real kernels', () => {
   // st1 is a head as well: its own legs are used without iSCSI.
-  const lab = useLab('t-volume', { both: 1 })
+  const lab = useLab('t-volume', { both: 1, diskBytes: 512n * 1024n ** 2n, extentSize: '128MiB' })
   afterEach(async () => { expect(await leftovers(lab())).to.deep.equal([]) })
 
   const sizes: readonly (readonly [what: string, size: string, bytes: number, legs: number])[] = [
-    ['of 1 MiB with 1 leg', '1MiB', MIB, 1], ['of 100 MiB and one sector with 2 legs', `${100 * MIB + 512}`, 100 * MIB + 512, 2], ['larger than a disk with 3 legs', '1100MiB', 1100 * MIB, 3],
+    ['of 1 MiB with 1 leg', '1MiB', MIB, 1], ['of 100 MiB and one sector with 2 legs', `${100 * MIB + 512}`, 100 * MIB + 512, 2], ['larger than a disk with 3 legs', '600MiB', 600 * MIB, 3],
   ]
   for (const [what, size, bytes, legs] of sizes) {
     it(`${what} has exactly the size asked for, reads zero, and keeps what is written, also on another head`, async () => {
@@ -20,7 +20,7 @@ describe('a volume, on real kernels', () => {
       expect(made.segments.every((segment) => segment.legs.length === legs && new Set(segment.legs.map((leg) => leg.host)).size === legs)).to.equal(true)
       await attach(lab(), 'v', 'hd1')
       expect(Number(await lab().must('hd1', ['blockdev', '--getsize64', '/dev/vsky/v']))).to.equal(bytes)
-      await lab().must('hd1', ['bash', '-c', `cmp -n ${Math.min(bytes, 8 * MIB)} /dev/vsky/v /dev/zero`], { timeoutMs: 120_000 })
+      expect(await lab().must('hd1', ['bash', '-c', `head -c ${Math.min(bytes, 8 * MIB)} /dev/vsky/v | tr -d "\\0" | wc -c`])).to.equal('0\n')
       // The last sector, the first, and something in between.
       await lab().must('hd1', ['bash', '-c', `for at in 0 ${Math.floor(bytes / 1024)} ${bytes / 512 - 1}; do head -c 512 /dev/urandom | dd of=/dev/vsky/v bs=512 seek=$at conv=notrunc,fsync status=none; done`])
       const before = await digestOf(lab(), 'hd1', '/dev/vsky/v')
@@ -139,7 +139,7 @@ describe('what is refused, on real kernels', () => {
   })
 
   it('malformed names and sizes, before anything is sent', async () => {
-    for (const name of ['a/b', '-x', 'a b', 'ü', 'x'.repeat(64), '..']) await refused(lab(), ['volume', 'create', '--size', '1MiB', '--', name], 2, 'usage')
+    for (const name of ['a/b', '.x', 'a b', 'ü', 'x'.repeat(64), '..', '']) await refused(lab(), ['volume', 'create', name, '--size', '1MiB'], 2, 'usage')
     for (const size of ['0', '1048577', '1023KiB', '65TiB', 'large', '-1MiB']) await refused(lab(), ['volume', 'create', 'v', `--size=${size}`], 2, 'usage')
     await refused(lab(), ['volume', 'create', 'v', '--size', '1MiB', '--redundancy', '10'], 2, 'usage')
   })

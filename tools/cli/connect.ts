@@ -48,8 +48,12 @@ export async function connectManager(options: ConnectOptions): Promise<Manager> 
   }
 }
 
+/** How long a question is repeated while no manager can be reached, ms: one that is restarted is back by then. */
+const READ_PATIENCE_MS = 6000
+
 /** The next manager is asked when one can't be reached; the same call is made again when its outcome is unknown or the work goes on. */
 async function callFirst(clients: readonly RpcClient[], method: string, params: Parameters<RpcClient['call']>[1][number], { mutates, until }: { mutates: boolean; until: number }): ReturnType<RpcClient['call']> {
+  const patience = performance.now() + READ_PATIENCE_MS
   for (let attempt = 0; ; attempt += 1) {
     const client = clients[attempt % clients.length]
     if (!client) throw new UsageError('no manager is known')
@@ -59,7 +63,7 @@ async function callFirst(clients: readonly RpcClient[], method: string, params: 
     } catch (thrown) {
       const again = thrown instanceof Fault ? thrown.fault === 'not active' || (mutates && thrown.fault === 'timed out')
         : thrown instanceof TransportError && (mutates || !thrown.sent || thrown.kind === 'reset') && thrown.kind !== 'tls'
-      if (!again || performance.now() + 500 > until || (!mutates && attempt >= Math.max(3, clients.length))) throw thrown
+      if (!again || performance.now() + 500 > until || (!mutates && performance.now() > patience)) throw thrown
       if (!(thrown instanceof Fault && thrown.fault === 'timed out')) await new Promise((resolve) => setTimeout(resolve, 500))
     }
   }

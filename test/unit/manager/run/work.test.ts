@@ -94,6 +94,14 @@ describe('presence', () => {
     expect(presence.changes(9999 + OFFLINE_AFTER_MS)).to.deep.equal([])
   })
 
+  it('of a known host is presumed when the manager starts, until it has been silent as long as any may', () => {
+    const presence = createPresence()
+    presence.expect('st1', 1000)
+    expect(presence.online('st1', 1000 + OFFLINE_AFTER_MS)).to.equal(true)
+    expect(presence.changes(1000)).to.deep.equal([])
+    expect(presence.changes(1001 + OFFLINE_AFTER_MS)).to.deep.equal([{ host: 'st1', online: false }])
+  })
+
   it('of a host that was never heard is offline', () => {
     expect(createPresence().online('st1', 0)).to.equal(false)
   })
