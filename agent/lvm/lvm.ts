@@ -9,7 +9,7 @@ import { Fault } from '../../lib/faults.js'
 import { failureText } from '../../lib/host/failure-text.js'
 import { writeDurably } from '../../lib/host/files.js'
 import type { Run } from '../../lib/ports.js'
-import { poolReportCommands, readPool } from './report.js'
+import { poolReportCommand, readPool } from './report.js'
 import type { PoolReport } from './report.js'
 
 export interface LvmOptions {
@@ -51,7 +51,7 @@ export function createLvm({ run, dir, udev, types }: LvmOptions): Lvm {
     batch(disk, device, commands) {
       const work = async (): ReturnType<Lvm['batch']> => {
         const folder = await configure(disk, device)
-        const input = [...commands, ...poolReportCommands(vgName(disk)), ''].join('\n')
+        const input = [...commands, poolReportCommand(vgName(disk)), ''].join('\n')
         const request = {
           file: 'lvm', args: [], input, timeoutMs: TIMEOUT_MS,
           env: { LVM_SYSTEM_DIR: folder, LVM_SUPPRESS_FD_WARNINGS: '1', ...(udev ? {} : { DM_DISABLE_UDEV: '1' }) },

@@ -25,10 +25,9 @@ export interface PoolReport {
   readonly volumes: readonly { readonly name: string; readonly bytes: bigint; readonly tags: readonly string[]; readonly active: boolean }[]
 }
 
-/** The commands whose output `readPool` reads. */
-export function poolReportCommands(vg: string): readonly string[] {
-  const form = `--noheadings --nameprefixes --separator | --units b --nosuffix`
-  return [`pvs ${form} --segments -o vg_name,vg_tags,vg_extent_count,pvseg_start,pvseg_size,lv_name -S vg_name=${vg}`, `lvs ${form} -o lv_name,lv_size,lv_tags,lv_active ${vg}`]
+/** The command whose output `readPool` reads: one report for the segments of the disk and the volumes on them. */
+export function poolReportCommand(vg: string): string {
+  return `pvs --noheadings --nameprefixes --separator | --units b --nosuffix --segments -o vg_name,vg_tags,vg_extent_count,pvseg_start,pvseg_size,lv_name,lv_size,lv_tags,lv_active -S vg_name=${vg}`
 }
 
 /** Undefined when the volume group was not reported: its disk is not there, or is not ours. */
@@ -42,7 +41,7 @@ export function readPool(output: string): PoolReport | undefined {
     physicalExtents: Number(first.vg_extent_count ?? 0),
     cleanMark: Number(mark ?? 0),
     segments: segments.map((row) => ({ start: Number(row.pvseg_start), size: Number(row.pvseg_size), lv: row.lv_name ?? '' })),
-    volumes: rows.filter((row) => row.lv_size !== undefined).map((row) => ({
+    volumes: [...new Map(segments.filter((row) => row.lv_name !== '').map((row) => [row.lv_name, row])).values()].map((row) => ({
       name: row.lv_name ?? '', bytes: BigInt(row.lv_size ?? '0'), tags: (row.lv_tags ?? '').split(',').filter((tag) => tag !== ''), active: row.lv_active === 'active',
     })),
   }

@@ -1,7 +1,8 @@
 /** `npm run layers`: holds the sources against the arrows of the house. */
-import { readFileSync, readdirSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { checkLayers } from './layers.js'
+import { checkPages } from './pages.js'
 
 const rooms = ['lib', 'manager', 'agent', 'tools', 'bench', 'test']
 const sources = rooms.flatMap((room) => {
@@ -11,7 +12,8 @@ const sources = rooms.flatMap((room) => {
     return [] // a room that isn't there yet
   }
 })
-const offences = checkLayers(sources)
+const pages = readdirSync('.').filter((path) => path.endsWith('.md')).map((path) => ({ path, text: readFileSync(path, 'utf8') }))
+const offences = [...checkLayers(sources), ...checkPages(pages, existsSync)]
 for (const { path, line, why } of offences) console.error(`${path}:${line}: ${why}`)
 if (offences.length > 0) process.exit(1)
-console.log(`${sources.length} files keep the arrows of the house`)
+console.log(`${sources.length} files keep the arrows of the house, ${pages.length} pages name only what is there`)

@@ -4,6 +4,7 @@ import { list, byteCount, int, optional, record, struct, text } from '../../../.
 import { TransportError } from '../../../../lib/rpc/client.js'
 import { formatSize, parseSize } from '../../../../lib/units.js'
 import { checkLayers } from '../../../../tools/check/layers.js'
+import { checkPages } from '../../../../tools/check/pages.js'
 import { UsageError } from '../../../../tools/cli/connect.js'
 import { exitCodes, explain } from '../../../../tools/cli/explain.js'
 import { age, table } from '../../../../tools/cli/print.js'
@@ -71,6 +72,13 @@ describe('a value from the wire', () => {
   it('with a member too many is refused in a struct, and read in a record', () => {
     expect(() => shape.parse({ name: 'v', bytes: '1', nmae: 'x' }, 'params')).to.throw('has no member "nmae"; it has name, bytes, count')
     expect(record({ name: text() }).parse({ name: 'v', more: 1 }, '')).to.deep.equal({ name: 'v' })
+  })
+})
+
+describe('the check of the pages', () => {
+  it('finds the name of a file that is gone', () => {
+    const page = { path: 'README.md', text: 'see `lib/units.ts`\nand `lib/gone.ts` and [this](GONE.md)' }
+    expect(checkPages([page], (path) => path === 'lib/units.ts').map(({ line, why }) => `${line} ${why}`)).to.deep.equal(['2 names lib/gone.ts, which is not there', '2 names GONE.md, which is not there'])
   })
 })
 

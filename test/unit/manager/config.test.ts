@@ -1,0 +1,56 @@
+import { expect } from 'chai'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { ConfigError, parseConfig, readConfig } from '../../../manager/config.js'
+
+/** What a refused configuration is told, without the name of the file. */
+function refusal(text: string): readonly string[] {
+  try {
+    parseConfig(text, 'vsky.toml')
+  } catch (thrown) {
+    expect(thrown).to.be.instanceOf(ConfigError)
+    return String((thrown as Error).message).split('\n').slice(1).map((line) => line.trim())
+  }
+  return []
+}
+
+describe('the configuration file of the manager', () => {
+  it('has every mistake named at once, one a line, each with what is needed', () => {
+    const told = refusal('name = "-"\nlisten = "8881"\nstate_dir = "var"\ntls_dir = 7\nextent_size = "60MiB"\nport = 1\n')
+    expect(told.map((line) => line.split(/:| is not/)[0])).to.have.members(['name', 'listen', 'state_dir', 'tls_dir', 'extent_size', 'port'])
+    expect(told).to.include('listen: expected address:port, found "8881"').and.to.include('tls_dir: expected an absolute path, found 7')
+  })
+
+  it('names the file in which the mistake is', () => {
+    expect(() => parseConfig('', '/etc/vsky/manager.toml')).to.throw(ConfigError, '/etc/vsky/manager.toml')
+    expect(() => parseConfig('name = ', '/etc/vsky/manager.toml')).to.throw(ConfigError, '/etc/vsky/manager.toml')
+  })
+
+  it('must have a name', () => {
+    expect(refusal('')[0]).to.match(/^name: expected 1 to 63 letters.*found nothing$/)
+  })
+
+  it('takes an address with colons: the last one is before the port', () => {
+    expect(parseConfig('name = "m"\nlisten = "[::1]:99"', 'x')).to.deep.include({ host: '[::1]', port: 99 })
+  })
+
+  it('takes segments from 64 MiB, in steps of 4 MiB', () => {
+    expect(parseConfig('name = "m"\nextent_size = "64MiB"', 'x').extentBytes).to.equal(64n * 1024n ** 2n)
+    for (const size of ['60MiB', '66MiB', '0', '-1', 'large']) expect(refusal(`name = "m"\nextent_size = "${size}"`), size).to.have.length(1)
+  })
+
+  it('is told apart from one that can\'t be read', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'vsky-test-'))
+    try {
+      const path = join(dir, 'vsky.toml')
+      const failure = await readConfig(path).catch((thrown: unknown) => thrown)
+      expect(failure).to.be.instanceOf(ConfigError)
+      expect(String(failure)).to.contain(`Cannot read ${path}`)
+      await writeFile(path, 'name = "m"\n')
+      expect((await readConfig(path)).name).to.equal('m')
+    } finally {
+      await rm(dir, { recursive: true })
+    }
+  })
+})
