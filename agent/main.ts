@@ -37,22 +37,22 @@ async function startOf(pid: string): Promise<string | undefined> {
 }
 
 /** Two agents of one host would fight over its devices: the second is refused. */
-async function lockState(stateDir: string): Promise<void> {
+async function lockState(stateDir: string, bootId: string): Promise<void> {
   const path = join(stateDir, 'agent.lock')
-  const [pid = '', start = ''] = (await readFile(path, 'utf8').catch(() => '')).trim().split(' ')
-  if (pid !== '' && pid !== String(process.pid) && start !== '' && await startOf(pid) === start) throw new ConfigError(`another agent runs with ${stateDir} already (process ${pid})`)
-  await writeFile(path, `${process.pid} ${await startOf(String(process.pid)) ?? ''}\n`)
+  const [pid = '', start = '', boot = ''] = (await readFile(path, 'utf8').catch(() => '')).trim().split(' ')
+  if (boot === bootId && pid !== String(process.pid) && start !== '' && await startOf(pid) === start) throw new ConfigError(`another agent runs with ${stateDir} already (process ${pid})`)
+  await writeFile(path, `${process.pid} ${await startOf(String(process.pid)) ?? ''} ${bootId}\n`)
 }
 
 async function serve(path: string): Promise<void> {
   const config = await readConfig(path)
   const log = createLog({ name: 'vsky-agent', level: 'info' }).child({ host: config.name })
   await mkdir(config.stateDir, { recursive: true, mode: 0o700 })
-  await lockState(config.stateDir)
+  const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
+  await lockState(config.stateDir, bootId)
   const tls = await loadTls(config.tlsDir)
   const epochs = await openEpochs(epochFile(config.stateDir))
   const journal = createJournal(config.stateDir, { clock: systemClock, log })
-  const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
   const incarnation = systemRandom.hex(8)
   const initiator = `iqn.2026-11.io.vsky:host.${config.name}`
   const run = createRun({ log })

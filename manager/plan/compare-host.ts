@@ -7,6 +7,8 @@ import type { ExtentWanted, Observation } from '../../lib/wire/agent.js'
 export interface HostWanted {
   readonly disks: readonly { readonly id: string; readonly device: string }[]
   readonly extents: readonly ExtentWanted[]
+  /** Extents that are being made: neither missing nor foreign. */
+  readonly planned?: ReadonlySet<string>
   /** Extents whose removal is decided. */
   readonly dropping: readonly { readonly extent: string; readonly disk: string }[]
   /** Volumes that the database knows, with the attachment that this host may have (0: none). */
@@ -26,7 +28,7 @@ export interface HostDifference {
 export function compareHost(wanted: HostWanted, seen: Observation): HostDifference {
   const seenExtents = new Map(seen.extents.map((extent) => [extent.extent, extent]))
   const dropping = new Set(wanted.dropping.map((each) => each.extent))
-  const known = new Set([...wanted.extents.map((extent) => extent.extent), ...dropping])
+  const known = new Set([...wanted.extents.map((extent) => extent.extent), ...dropping, ...wanted.planned ?? []])
   const ready = new Set(seen.disks.filter((disk) => disk.state === 'ready').map((disk) => disk.disk))
   return {
     // An extent on a disk that isn't there can't be made: the disk's own state tells.

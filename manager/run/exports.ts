@@ -18,7 +18,10 @@ export interface WantedOnHost {
   readonly chap: readonly Chap[]
 }
 
-/** All that a host should hold, or what it should hold of one volume. */
+/**
+ * All that a host should hold, or what it should hold of one volume. Extents of a volume that is just being created are left out of
+ * the former: its own turn makes them, and answers for them.
+ */
 export async function wantedOnHost(cluster: Cluster, host: string, onlyVolume?: string): Promise<WantedOnHost> {
   const db = cluster.store.read
   const hosts = new Map((await allHosts(db)).map((each) => [each.name, each]))
@@ -26,7 +29,7 @@ export async function wantedOnHost(cluster: Cluster, host: string, onlyVolume?: 
   const extents: ExtentWanted[] = []
   const heads = new Map<string, HostRow>()
   for (const extent of await extentsOnHost(db, host)) {
-    if (extent.state === 'dropping' || (onlyVolume !== undefined && extent.volume !== onlyVolume)) continue
+    if (extent.state === 'dropping' || (onlyVolume === undefined ? extent.state === 'planned' : extent.volume !== onlyVolume)) continue
     if (!volumes.has(extent.volume)) {
       const volume = await volumeById(db, extent.volume)
       volumes.set(extent.volume, volume && { volume, segments: new Map((await segmentsOf(db, extent.volume)).map((each) => [each.index, each])) })

@@ -11,7 +11,7 @@ export async function goneTurn(cluster: Cluster, volume: string): Promise<Next> 
   const waiting = (await hostsDropping(cluster.store.read, volume)).filter((host) => online(cluster, host))
   if (waiting.length > 0) {
     for (const host of waiting) cluster.work.kick('host', host)
-    return 500
+    return 5000 // the hosts' turns start this one again as soon as they are done
   }
   await cluster.store.change((tx) => finishRequest(tx, volume))
   return 'idle'

@@ -9,7 +9,7 @@ import { compareHost } from '../plan/compare-host.js'
 import type { DiskRow, HostRow } from '../state/rows.js'
 import { allDisks, findHost, setDiskState, updateDisk } from '../store/hosts.js'
 import { aboutsOpen } from '../store/requests.js'
-import { allVolumes, droppingOnHost, volumesOnHead } from '../store/volumes.js'
+import { allVolumes, extentsOnHost, volumesOnHead } from '../store/volumes.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { dropTombstones, pushChosen, wantedOnHost } from './exports.js'
@@ -34,11 +34,11 @@ export async function hostTurn(cluster: Cluster, name: string): Promise<Next> {
     cluster.log.info('a storage server was put right', { host: name, extents: String(sent) })
   }
   for (const volume of difference.detach) await cluster.agents.call(host, agentMethods.detachVolume, volume)
-  const dropped = await dropTombstones(cluster, host, (disk) => ready.has(disk))
+  await dropTombstones(cluster, host, (disk) => ready.has(disk))
   const pending = await aboutsOpen(cluster.store.read)
   for (const about of pending) cluster.work.kick('gone', about)
   for (const volume of await volumesOnHead(cluster.store.read, name)) cluster.work.kick('volume', volume.id)
-  return dropped > 0 || difference.ensure.length > 0 ? 0 : LOOK_AGAIN_MS
+  return difference.ensure.length > 0 ? 2000 : LOOK_AGAIN_MS
 }
 
 /** A new incarnation, or a manager that is new to it, is fenced first: older managers' calls have ended when it answers. */
@@ -54,8 +54,10 @@ async function look(cluster: Cluster, host: HostRow): Promise<Observation> {
 
 async function wanted(cluster: Cluster, host: HostRow): Promise<Parameters<typeof compareHost>[0]> {
   const db = cluster.store.read
-  const [{ extents }, disks, dropping, volumes] = await Promise.all([wantedOnHost(cluster, host.name), allDisks(db, host.name), droppingOnHost(db, host.name), allVolumes(db)])
+  const [{ extents }, disks, all, volumes] = await Promise.all([wantedOnHost(cluster, host.name), allDisks(db, host.name), extentsOnHost(db, host.name), allVolumes(db)])
+  const dropping = all.filter((extent) => extent.state === 'dropping')
   return {
+    planned: new Set(all.filter((extent) => extent.state === 'planned').map((extent) => extent.id)),
     disks, extents, dropping: dropping.map((extent) => ({ extent: extent.id, disk: extent.disk })),
     volumes: new Map(volumes.map((volume) => [volume.id, {
       name: volume.name, attachEpoch: volume.attachEpoch, attachedHere: volume.head === host.name,

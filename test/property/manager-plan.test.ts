@@ -1,0 +1,215 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { must } from '../../lib/assert.js'
+import { legStates, limits } from '../../lib/model.js'
+import type { Observation, VolumeSeen } from '../../lib/wire/agent.js'
+import { lookAtAttached } from '../../manager/plan/attached.js'
+import { compareHost } from '../../manager/plan/compare-host.js'
+import { healthOf } from '../../manager/plan/health.js'
+import { placeLegs } from '../../manager/plan/place-legs.js'
+import type { PlaceDisk, Placement } from '../../manager/plan/place-legs.js'
+import { chooseSource, decideLoss, tableOrder } from '../../manager/plan/segment.js'
+import type { LegFacts } from '../../manager/plan/segment.js'
+import { layOutVolume, sizeProblem } from '../../manager/plan/volume-layout.js'
+
+/** Up to 7 servers in up to 4 zones (some in none), each with up to 3 disks; sizes are small numbers, so that they meet. */
+const anyDisks: fc.Arbitrary<readonly PlaceDisk[]> = fc.array(fc.record({
+  zone: fc.constantFrom('', 'a', 'b', 'c', 'd'),
+  online: fc.constantFrom(true, true, true, false),
+  disks: fc.array(fc.record({ bytes: fc.integer({ min: 1, max: 20 }), used: fc.nat(20), state: fc.constantFrom('ready', 'ready', 'ready', 'failed') }), { minLength: 1, maxLength: 3 }),
+}), { maxLength: 7 }).map((hosts) => hosts.flatMap(({ zone, online, disks }, host) => disks.map(({ bytes, used, state }, number): PlaceDisk => ({
+  id: `d${host}${number}`, host: `st${host}`, zone, online, state, bytes: BigInt(bytes), freeBytes: BigInt(Math.max(0, bytes - used)), label: `st${host}:${number}`,
+}))))
+const anyWish = fc.record({ segments: fc.array(fc.bigInt({ min: 1n, max: 4n }), { minLength: 1, maxLength: 6 }), redundancy: fc.integer({ min: 1, max: 4 }) })
+
+const domain = (disk: PlaceDisk): string => (disk.zone === '' ? `host ${disk.host}` : `zone ${disk.zone}`)
+
+/** Goes through a placement segment by segment, with what was free before each. */
+function replay(placement: Placement, segments: readonly bigint[], disks: readonly PlaceDisk[], look: (legs: readonly PlaceDisk[], free: ReadonlyMap<string, bigint>, size: bigint, segment: number) => void): void {
+  if (placement.kind === 'refused') return
+  const free = new Map(disks.map((disk) => [disk.id, disk.freeBytes]))
+  for (const [index, ids] of placement.legs.entries()) {
+    const size = must(segments[index], 'a segment of the wish')
+    const legs = ids.map((id) => must(disks.find((disk) => disk.id === id), 'a disk of the cluster'))
+    look(legs, free, size, index)
+    for (const { id } of legs) free.set(id, (free.get(id) ?? 0n) - size)
+  }
+}
+
+const anyLegs: fc.Arbitrary<readonly LegFacts[]> = fc.array(fc.constantFrom(...legStates), { maxLength: 9 })
+  .map((states) => states.map((state, slot) => ({ extent: `e${slot}`, host: `st${slot}`, slot, state })))
+const anySubset = fc.array(fc.boolean(), { minLength: 9, maxLength: 9 })
+
+describe('for any cluster and any wish', () => {
+  it('each segment gets as many legs as were asked for, no two on one server', () => {
+    fc.assert(fc.property(anyDisks, anyWish, (disks, wish) => {
+      const placement = placeLegs(wish, disks)
+      if (placement.kind === 'placed') expect(placement.legs).to.have.length(wish.segments.length)
+      replay(placement, wish.segments, disks, (legs) => expect(new Set(legs.map((disk) => disk.host)).size).to.equal(wish.redundancy))
+    }), { numRuns: 500 })
+  })
+
+  it('no two legs of a segment are in one zone when enough zones have room', () => {
+    fc.assert(fc.property(anyDisks, anyWish, (disks, wish) => {
+      replay(placeLegs(wish, disks), wish.segments, disks, (legs, free, size) => {
+        const usable = disks.filter((disk) => disk.online && disk.state === 'ready' && (free.get(disk.id) ?? 0n) >= size)
+        const zones = new Set(usable.map(domain)).size
+        expect(new Set(legs.map(domain)).size).to.equal(Math.min(zones, wish.redundancy))
+      })
+    }), { numRuns: 500 })
+  })
+
+  it('no disk gets more than was free on it, and none that is not ready and online gets anything', () => {
+    fc.assert(fc.property(anyDisks, anyWish, (disks, wish) => {
+      replay(placeLegs(wish, disks), wish.segments, disks, (legs, free, size) => {
+        for (const disk of legs) expect(disk.online && disk.state === 'ready' && (free.get(disk.id) ?? 0n) >= size).to.equal(true)
+      })
+    }), { numRuns: 500 })
+  })
+
+  it('the same question gets the same answer, in whatever order the disks are listed, and changes nothing that was handed in', () => {
+    fc.assert(fc.property(anyDisks.chain((disks) => fc.tuple(fc.constant(disks), fc.shuffledSubarray([...disks], { minLength: disks.length }))), anyWish, ([disks, shuffled], wish) => {
+      const before = structuredClone(disks)
+      const placement = placeLegs(wish, disks)
+      expect(placeLegs(wish, disks)).to.deep.equal(placement)
+      expect(disks).to.deep.equal(before)
+      const again = placeLegs(wish, shuffled)
+      expect(again.kind === 'placed' ? again.legs : again.why).to.deep.equal(placement.kind === 'placed' ? placement.legs : placement.why)
+    }))
+  })
+
+  it('new legs avoid the servers that a segment is on already', () => {
+    fc.assert(fc.property(anyDisks, anyWish, fc.array(fc.uniqueArray(fc.nat(6), { maxLength: 3 }), { minLength: 6, maxLength: 6 }), (disks, wish, taken) => {
+      const occupied = (segment: number): ReadonlySet<string> => new Set((taken[segment] ?? []).map((host) => `st${host}`))
+      replay(placeLegs(wish, disks, occupied), wish.segments, disks, (legs, _, __, segment) => {
+        for (const disk of legs) expect(occupied(segment).has(disk.host)).to.equal(false)
+      })
+    }))
+  })
+
+  it('one segment is refused only when there are too few servers with room for a leg, and the reason is never empty', () => {
+    fc.assert(fc.property(anyDisks, fc.bigInt({ min: 1n, max: 8n }), fc.integer({ min: 1, max: 4 }), (disks, size, redundancy) => {
+      const placement = placeLegs({ segments: [size], redundancy }, disks)
+      const servers = new Set(disks.filter((disk) => disk.online && disk.state === 'ready' && disk.freeBytes >= size).map((disk) => disk.host)).size
+      expect(placement.kind).to.equal(servers >= redundancy ? 'placed' : 'refused')
+      if (placement.kind === 'refused') expect(placement.reason.length).to.be.greaterThan(0)
+    }), { numRuns: 300 })
+  })
+})
+
+describe('for any segment', () => {
+  it('a loss drops exactly the lost legs in use, and never the last in-sync leg', () => {
+    fc.assert(fc.property(anyLegs, anySubset, (legs, lost) => {
+      const isLost = (leg: LegFacts): boolean => lost[leg.slot] === true
+      const decision = decideLoss(legs, (leg) => (isLost(leg) ? 'lost' : undefined))
+      const left = legs.filter((leg) => leg.state === 'insync' && !isLost(leg))
+      const gone = legs.filter((leg) => (leg.state === 'insync' || leg.state === 'syncing') && isLost(leg)).map((leg) => leg.extent)
+      if (left.length === 0) expect(decision.kind).to.equal('unavailable')
+      else if (gone.length === 0) expect(decision).to.deep.equal({ kind: 'nothing lost' })
+      else expect(decision).to.deep.equal({ kind: 'drop', extents: gone, remaining: left.length })
+    }), { numRuns: 500 })
+  })
+
+  it('the source after a lost head is in sync, and the others are all the other in-sync legs', () => {
+    fc.assert(fc.property(anyLegs, anySubset, (legs, online) => {
+      const choice = chooseSource(legs, (host) => online[Number(host.slice(2))] === true)
+      const good = legs.filter((leg) => leg.state === 'insync').map((leg) => leg.extent)
+      if (choice === undefined) expect(good.length).to.be.lessThan(2)
+      else expect([choice.source, ...choice.others]).to.have.members(good)
+    }))
+  })
+
+  it('the table begins with an in-sync leg, has the legs in use once each, and a copy\'s targets last', () => {
+    fc.assert(fc.property(anyLegs, fc.nat(9), fc.nat(100), (legs, head, segment) => {
+      const order = tableOrder(legs, { head: `st${head}`, segment })
+      const good = legs.filter((leg) => leg.state === 'insync')
+      if (good.length > 0) expect(order[0]?.state).to.equal('insync')
+      expect(order.slice(0, good.length)).to.have.members(good)
+      expect(order.slice(good.length)).to.deep.equal(legs.filter((leg) => leg.state === 'syncing'))
+      if (good.some((leg) => leg.host === `st${head}`)) expect(order[0]?.host).to.equal(`st${head}`)
+    }))
+  })
+
+  it('what a head reports never takes the last in-sync leg, and never makes a leg in sync that failed or was not copied to', () => {
+    const anyHealth = fc.array(fc.constantFrom('A', 'D', 'F', 'S', 'R', 'U'), { minLength: 9, maxLength: 9 })
+    fc.assert(fc.property(anyLegs, anyHealth, anySubset, fc.nat(2), fc.nat(2), fc.nat(3), (legs, health, there, generation, reported, inSync) => {
+      const seen: VolumeSeen = {
+        volume: 'c'.repeat(32), name: 'v', attachEpoch: 1, state: 'up', device: '/dev/vsky/v', opens: 1,
+        segments: [{ index: 0, generation: reported, inSync, regions: 3, legs: legs.filter((leg) => there[leg.slot]).map((leg) => ({ extent: leg.extent, health: must(health[leg.slot], 'one for each') })) }],
+      }
+      const decision = lookAtAttached([{ index: 0, generation, legs }], seen)
+      const dropped = new Set(decision.stale.flatMap((each) => each.extents))
+      const risen = new Set(decision.insync.flatMap((each) => each.extents))
+      if (reported < generation) expect([dropped.size, risen.size, decision.reload]).to.deep.equal([0, 0, true])
+      if (dropped.size > 0) expect(legs.some((leg) => leg.state === 'insync' && !dropped.has(leg.extent))).to.equal(true)
+      if (risen.size > 0) expect(inSync).to.equal(3)
+      for (const leg of legs) if (risen.has(leg.extent)) expect([leg.state, health[leg.slot], there[leg.slot]]).to.deep.equal(['syncing', 'A', true])
+    }), { numRuns: 500 })
+  })
+
+  it('health never gets better when a server falls silent', () => {
+    const rank = { full: 2, degraded: 1, unavailable: 0 }
+    fc.assert(fc.property(fc.array(anyLegs, { minLength: 1, maxLength: 4 }), fc.integer({ min: 1, max: 4 }), anySubset, fc.nat(8), (all, redundancy, online, silent) => {
+      const segments = all.map((legs, index) => ({ index, legs }))
+      const isOnline = (host: string): boolean => online[Number(host.slice(2))] === true
+      const before = healthOf(segments, redundancy, isOnline)
+      const after = healthOf(segments, redundancy, (host) => isOnline(host) && host !== `st${silent}`)
+      expect(rank[after.health]).to.be.at.most(rank[before.health])
+      expect(before.problem === '').to.equal(before.health === 'full')
+    }))
+  })
+})
+
+describe('for any volume', () => {
+  it('the segments are gapless, sum to the size, and only the last one is short', () => {
+    fc.assert(fc.property(fc.bigInt({ min: 1n, max: 1n << 28n }), fc.bigInt({ min: 16n, max: 4096n }), (sectors, extents) => {
+      const size = sectors * limits.volumeStep
+      const full = extents * limits.physicalExtent
+      const segments = layOutVolume(size, full)
+      expect(segments.reduce((sum, segment) => sum + segment.bytes, 0n)).to.equal(size)
+      for (const [index, segment] of segments.entries()) {
+        expect([segment.index, segment.offset]).to.deep.equal([index, BigInt(index) * full])
+        if (index < segments.length - 1) expect(segment.bytes).to.equal(full)
+        expect(segment.bytes > 0n && segment.bytes <= segment.extentBytes && segment.extentBytes - segment.bytes < limits.physicalExtent).to.equal(true)
+        expect(segment.extentBytes <= full && segment.extentBytes % limits.physicalExtent === 0n).to.equal(true)
+      }
+    }), { numRuns: 60 })
+  })
+
+  it('a size is refused exactly when it is uneven, too small or too large', () => {
+    fc.assert(fc.property(fc.oneof(fc.bigInt({ min: -1n, max: 1n << 50n }), fc.bigInt({ min: 0n, max: 1n << 38n }).map((sectors) => sectors * 512n), fc.constantFrom(limits.volumeMin, limits.volumeMax, limits.volumeMax + 512n)), (size) => {
+      expect(sizeProblem(size) === undefined).to.equal(size % 512n === 0n && size >= limits.volumeMin && size <= limits.volumeMax)
+    }))
+  })
+})
+
+describe('for any host', () => {
+  const ids = fc.constantFrom(...Array.from({ length: 6 }, (_, digit) => `${digit}`.repeat(32)))
+  const anyExtent = fc.record({ extent: ids, disk: fc.constantFrom('a'.repeat(32), 'b'.repeat(32)), volume: ids, segment: fc.nat(1), generation: fc.nat(1), bytes: fc.constant(4194304n), lun: fc.nat(2), initiators: fc.subarray(['iqn.x:hd1', 'iqn.x:hd2']) })
+  const anyExtents = fc.uniqueArray(anyExtent, { selector: (extent) => extent.extent, maxLength: 6 })
+  const anySeen: fc.Arbitrary<Observation> = fc.record({ extents: anyExtents, ready: fc.subarray(['a'.repeat(32), 'b'.repeat(32)]) }).map(({ extents, ready }) => ({
+    host: 'st1', bootId: 'b', incarnation: 'i', epoch: 1, volumes: [], foreign: [], extents,
+    disks: ready.map((disk) => ({ disk, device: '/dev/sdb', state: 'ready', problem: '', bytes: 0n, freeBytes: 0n, cleanBytes: 0n })),
+  }))
+  const wanted = (extents: readonly Observation['extents'][number][], gone: readonly boolean[]): Parameters<typeof compareHost>[0] => ({
+    disks: [], volumes: new Map(), extents: extents.filter((_, index) => gone[index] !== true), dropping: extents.filter((_, index) => gone[index] === true),
+  })
+
+  it('nothing is left to ensure once it was ensured', () => {
+    fc.assert(fc.property(anyExtents, anySubset, anySeen, (extents, gone, seen) => {
+      const { ensure } = compareHost(wanted(extents, gone), seen)
+      const made = { ...seen, extents: [...seen.extents.filter((each) => !ensure.some((extent) => extent.extent === each.extent)), ...ensure] }
+      expect(compareHost(wanted(extents, gone), made).ensure).to.deep.equal([])
+    }))
+  })
+
+  it('only what the database gave up is removed; what it does not know is told', () => {
+    fc.assert(fc.property(anyExtents, anySubset, anySeen, (extents, gone, seen) => {
+      const want = wanted(extents, gone)
+      const { remove, foreign } = compareHost(want, seen)
+      for (const each of remove) expect(want.dropping.some((extent) => extent.extent === each.extent)).to.equal(true)
+      const unknown = seen.extents.filter((each) => !extents.some((extent) => extent.extent === each.extent)).map((each) => each.extent)
+      expect(foreign.filter((each) => each.what === 'extent').map((each) => each.name)).to.have.members(unknown)
+    }))
+  })
+})
