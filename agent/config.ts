@@ -71,7 +71,7 @@ export function parseConfig(text: string, path: string): AgentConfig {
     roles: hostRoles.filter((role) => roles.includes(role)),
     zone: one('zone', '', /^[A-Za-z0-9._-]{0,63}$/, 'at most 63 letters, digits, dots, dashes'),
     managers: many('managers', undefined, /^https:\/\/\S+$/, 'a list of https://host:port'),
-    listen: one('listen', undefined, /^\S+:\d{1,5}$/, 'address:port'),
+    listen: one('listen', undefined, /^\S+:(?!0+$)(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])$/, 'address:port, the port from 1 to 65535'),
     dataAddresses: many('data_addresses', [], /^[0-9a-fA-F.:]+$/, 'a list of IP addresses'),
     stateDir: one('state_dir', '/var/lib/vsky', /^\//, 'an absolute path'),
     tlsDir: one('tls_dir', '/etc/vsky/tls', /^\//, 'an absolute path'),

@@ -44,7 +44,7 @@ export function parseConfig(text: string, path: string): ManagerConfig {
   }
   const absolute = (value: string): boolean => value.startsWith('/')
   const name = textAt('name', undefined, (value) => namePattern.test(value), nameRule)
-  const listen = textAt('listen', '0.0.0.0:8881', (value) => /^\S+:\d{1,5}$/.test(value), 'address:port')
+  const listen = textAt('listen', '0.0.0.0:8881', (value) => isListen(value), 'address:port, the port from 1 to 65535')
   const stateDir = textAt('state_dir', '/var/lib/vsky', absolute, 'an absolute path')
   const tlsDir = textAt('tls_dir', '/etc/vsky/tls', absolute, 'an absolute path')
   const size = textAt('extent_size', '8GiB', (value) => {
@@ -54,6 +54,12 @@ export function parseConfig(text: string, path: string): ManagerConfig {
   if (problems.length > 0) throw new ConfigError(`${path}:\n${problems.map((problem) => `  ${problem}`).join('\n')}`)
   const colon = listen.lastIndexOf(':')
   return { name, host: listen.slice(0, colon), port: Number(listen.slice(colon + 1)), stateDir, tlsDir, extentBytes: parseSize(size) ?? 0n }
+}
+
+/** A port that a manager can be reached at. */
+function isListen(value: string): boolean {
+  const port = Number(/^\S+:(\d{1,5})$/.exec(value)?.[1] ?? 0)
+  return port >= 1 && port <= 65535
 }
 
 function tableOf(text: string, path: string): Readonly<Record<string, unknown>> {

@@ -40,8 +40,15 @@ export async function openSqlite(path: string): Promise<Db> {
 async function inTransaction<T>(connection: Connection, work: (tx: Tx) => Promise<T>): Promise<T> {
   await connection.exec('begin immediate')
   let open = true
-  const whileOpen = <R>(act: () => Promise<R>): Promise<R> =>
-    open ? act() : Promise.reject(new DbError('other', 'a transaction was used after its end'))
+  // Statements that the work did not wait for are waited for here: begun inside, they must not end outside.
+  const pending = new Set<Promise<unknown>>()
+  const whileOpen = <R>(act: () => Promise<R>): Promise<R> => {
+    if (!open) return Promise.reject(new DbError('other', 'a transaction was used after its end'))
+    const statement = act()
+    const watched: Promise<unknown> = statement.catch(() => undefined).finally(() => pending.delete(watched))
+    pending.add(watched)
+    return statement
+  }
   try {
     const result = await work({
       all: (sql, params) => whileOpen(() => connection.all(sql, params ?? [])),
@@ -49,10 +56,12 @@ async function inTransaction<T>(connection: Connection, work: (tx: Tx) => Promis
       run: (sql, params) => whileOpen(() => connection.run(sql, params ?? [])),
     })
     open = false
+    await Promise.all(pending)
     await connection.exec('commit')
     return result
   } catch (thrown) {
     open = false
+    await Promise.all(pending)
     await connection.exec('rollback').catch(() => undefined) // after a failed commit there may be nothing to roll back
     throw thrown
   }

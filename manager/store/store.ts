@@ -79,6 +79,10 @@ export async function takeOver(db: Db, holder: string, { clock, random }: { cloc
           resolve()
         }
         waiters.add(done)
+        if (signal?.aborted === true) {
+          done()
+          return
+        }
         signal?.addEventListener('abort', done, { once: true, signal: stop.signal })
         clock.sleep(ms, stop.signal).then(done, () => undefined)
       })

@@ -104,7 +104,7 @@ async function main(): Promise<void> {
     await Lab.down(NAME)
   }
   const lab = await Lab.up({ ...defaultWish, name: NAME, diskBytes: 1024n ** 3n, extentSize: '256MiB', dist }, say)
-  say(`6 disks of ${formatSizeRounded(1024n ** 3n)}, registered and clean`)
+  say(`6 disks of ${formatSizeRounded(1024n ** 3n)}, registered; each is read, and overwritten where it is not zero, in the background`)
   try {
     await story(lab)
   } catch (thrown) {
@@ -114,7 +114,7 @@ async function main(): Promise<void> {
   if (keep) {
     console.log(`\nThe cluster stays up. To try:\n  npm run lab -- --lab ${NAME} vsky host list\n  npm run lab -- --lab ${NAME} vsky volume create mine --size 1GiB --redundancy 2\n  npm run lab -- --lab ${NAME} vsky volume attach mine --host hd1\n  npm run lab -- --lab ${NAME} shell hd1\n  npm run lab -- --lab ${NAME} power-off st1\n  npm run lab -- --lab ${NAME} down`)
   } else {
-    await step('\nthe lab is taken down', () => lab.down())
+    await step('the lab is taken down', () => lab.down())
   }
   console.log(`\n${failures === 0 ? 'VERDICT: everything held' : `VERDICT: FAILED, ${failures} ${failures === 1 ? 'thing was' : 'things were'} not true`}, after ${((performance.now() - started) / 1000).toFixed(1)} s`)
 }

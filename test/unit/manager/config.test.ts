@@ -19,7 +19,7 @@ describe('the configuration file of the manager', () => {
   it('has every mistake named at once, one a line, each with what is needed', () => {
     const told = refusal('name = "-"\nlisten = "8881"\nstate_dir = "var"\ntls_dir = 7\nextent_size = "60MiB"\nport = 1\n')
     expect(told.map((line) => line.split(/:| is not/)[0])).to.have.members(['name', 'listen', 'state_dir', 'tls_dir', 'extent_size', 'port'])
-    expect(told).to.include('listen: expected address:port, found "8881"').and.to.include('tls_dir: expected an absolute path, found 7')
+    expect(told).to.include('listen: expected address:port, the port from 1 to 65535, found "8881"').and.to.include('tls_dir: expected an absolute path, found 7')
   })
 
   it('names the file in which the mistake is', () => {

@@ -110,12 +110,12 @@ describe('presence', () => {
 describe('the manager\'s configuration', () => {
   it('is refused with every mistake at once', () => {
     try {
-      parseConfig('name = "a b"\nport = 1\nextent_size = "5MiB"\n', 'x.toml')
+      parseConfig('name = "a b"\nport = 1\nlisten = "0.0.0.0:99999"\nextent_size = "5MiB"\n', 'x.toml')
       expect.fail('it was taken')
     } catch (thrown) {
       expect(thrown).to.be.instanceOf(ConfigError)
       const { message } = thrown as Error
-      for (const part of ['port is not a setting', 'name: expected', 'extent_size: expected']) expect(message).to.contain(part)
+      for (const part of ['port is not a setting', 'name: expected', 'listen: expected', 'extent_size: expected']) expect(message).to.contain(part)
     }
   })
 

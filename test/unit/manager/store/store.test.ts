@@ -69,6 +69,21 @@ describe('the SQL door', () => {
     expect(await rejects(orphan)).to.be.instanceOf(DbError).and.to.have.property('kind', 'foreign key')
   })
 
+  it('takes back what a transaction began and did not wait for', async () => {
+    await rejects(db.tx((tx) => {
+      tx.run(`insert into requests (id, method, digest, about, state, fault, message, created_at) values ('r', 'm', 'd', 'a', 'open', '', '', 1)`).catch(() => undefined)
+      return Promise.reject(new Error('no'))
+    }))
+    expect(await findRequest(db, 'r')).to.equal(undefined)
+  })
+
+  it('wakes a waiter at once whose caller has gone already', async () => {
+    const store = await takeOver(db, 'mgr1', ports)
+    const started = performance.now()
+    await store.nextChange(5000, AbortSignal.abort())
+    expect(performance.now() - started).to.be.lessThan(1000)
+  })
+
   it('refuses a transaction that is used after its end', async () => {
     let escaped: (() => Promise<unknown>) | undefined
     await db.tx(async (tx) => {
