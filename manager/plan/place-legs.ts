@@ -44,8 +44,8 @@ export function placeLegs(wish: PlaceWish, disks: readonly PlaceDisk[], occupied
     return { kind: 'refused', why: 'too few servers', reason: `${wish.redundancy} legs need as many storage servers with a usable disk; there ${
       servers.size === 1 ? 'is 1' : `are ${servers.size}`}${servers.size === 0 ? '' : ` (${[...servers].sort().join(', ')})`}${tell(objections)}` }
   }
-  // The even spread can run into a corner that filling the largest first avoids, so a "no" is only given after both.
-  const tries = [freeShare, freeBytes].map((order) => attempt(wish, usable, occupied, order))
+  // The even spread can run into a corner that taking the server with the most room left avoids, so a "no" is only given after both.
+  const tries = [evenly, roomiest].map((strategy) => attempt(wish, usable, occupied, strategy))
   const placed = tries.find((each) => each.kind === 'placed')
   if (placed) return placed
   const failed = tries.find((each) => each.kind === 'failed')
@@ -68,13 +68,30 @@ function tell(objections: readonly { disk: PlaceDisk; objection: string | undefi
 }
 
 type Order = (a: Room, b: Room) => number
+
+interface Strategy {
+  /** Which disk of a server. */
+  readonly disks: Order
+  /** Which servers, given how many legs of this size each still has room for. */
+  readonly servers: (legsLeft: (host: string) => bigint) => Order
+}
+
+const evenly: Strategy = { disks: freeShare, servers: () => freeShare }
+/** Always taking the servers with the most room left finds a placement whenever there is one (equal legs, no zones). */
+const roomiest: Strategy = {
+  disks: freeBytes,
+  servers: (legsLeft) => (a, b) => {
+    const [left, right] = [legsLeft(a.disk.host), legsLeft(b.disk.host)]
+    return left === right ? freeBytes(a, b) : left > right ? -1 : 1
+  },
+}
 type Attempt = Extract<Placement, { kind: 'placed' }> | { readonly kind: 'failed'; readonly segment: number; readonly found: number; readonly bytes: bigint }
 
-function attempt(wish: PlaceWish, usable: readonly PlaceDisk[], occupied: (segment: number) => ReadonlySet<string>, order: Order): Attempt {
+function attempt(wish: PlaceWish, usable: readonly PlaceDisk[], occupied: (segment: number) => ReadonlySet<string>, strategy: Strategy): Attempt {
   const rooms: readonly Room[] = usable.map((disk) => ({ disk, free: disk.freeBytes }))
   const legs: (readonly string[])[] = []
   for (const [segment, size] of wish.segments.entries()) {
-    const best = bestPerServer(rooms, size, occupied(segment), order)
+    const best = bestPerServer(rooms, size, occupied(segment), strategy)
     const chosen = spreadOverZones(best, wish.redundancy)
     if (chosen.length < wish.redundancy) return { kind: 'failed', segment, found: chosen.length, bytes: size }
     for (const room of chosen) room.free -= size
@@ -83,14 +100,16 @@ function attempt(wish: PlaceWish, usable: readonly PlaceDisk[], occupied: (segme
   return { kind: 'placed', legs }
 }
 
-function bestPerServer(rooms: readonly Room[], size: bigint, occupied: ReadonlySet<string>, order: Order): readonly Room[] {
+function bestPerServer(rooms: readonly Room[], size: bigint, occupied: ReadonlySet<string>, strategy: Strategy): readonly Room[] {
   const best = new Map<string, Room>()
+  const legsLeft = new Map<string, bigint>()
   for (const room of rooms) {
     if (room.free < size || occupied.has(room.disk.host)) continue
+    legsLeft.set(room.disk.host, (legsLeft.get(room.disk.host) ?? 0n) + room.free / size)
     const known = best.get(room.disk.host)
-    if (!known || order(room, known) < 0) best.set(room.disk.host, room)
+    if (!known || strategy.disks(room, known) < 0) best.set(room.disk.host, room)
   }
-  return [...best.values()].sort(order)
+  return [...best.values()].sort(strategy.servers((host) => legsLeft.get(host) ?? 0n))
 }
 
 /** Takes zone by zone, the best server of each, until there are enough: zones repeat only when all have been used equally often. */

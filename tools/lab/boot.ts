@@ -15,10 +15,11 @@ cd /mnt/root; mkdir -p old; umount /proc; pivot_root . old; exec chroot . /bin/b
 /** Second: file systems, network, modules, the host's own disk and its data disks; then the lab's guest process. */
 export const stage2 = `#!/bin/bash
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DM_DISABLE_UDEV=1
+# /tmp stays as it is, under the overlay: this checkout may lie in it.
 rm -rf /etc/vsky; cp -r $lab_run/conf/$lab_name /etc/vsky
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs shm /dev/shm
-mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /tmp; mkdir -p /run/lock/lvm /run/lock/iscsi /run/lvm /lib/modules
+mount -t tmpfs tmpfs /run; mkdir -p /run/lock/lvm /run/lock/iscsi /run/lvm /lib/modules
 mount --bind /usr/lib/uml/modules /lib/modules
 hostname $lab_name
 ip link set lo up

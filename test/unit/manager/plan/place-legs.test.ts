@@ -47,6 +47,11 @@ describe('placing legs', () => {
     expect(placeLegs({ segments: [GIB, GIB, GIB, GIB], redundancy: 2 }, disks).kind).to.equal('placed')
   })
 
+  it('counts all disks of a server as its room', () => {
+    const disks = [disk('st0', 1, { freeBytes: 2n * GIB }), disk('st1', 1, { freeBytes: 3n * GIB }), disk('st2', 1, { freeBytes: 2n * GIB }), disk('st2', 2, { freeBytes: GIB })]
+    expect(placeLegs({ segments: [GIB, GIB, GIB, GIB], redundancy: 2 }, disks).kind).to.equal('placed')
+  })
+
   it('never puts two legs of a segment on one server, nor more on a disk than is free', () => {
     fc.assert(fc.property(anyCluster, fc.integer({ min: 1, max: 4 }), fc.array(fc.integer({ min: 1, max: 10 }), { minLength: 1, maxLength: 8 }), (disks, redundancy, sizes) => {
       const segments = sizes.map((size) => BigInt(size) * GIB)
