@@ -56,6 +56,7 @@ async function openServers(cluster: Cluster, facts: VolumeFacts, attempt: number
     try {
       await pushVolume(cluster, host, facts.volume.id)
     } catch (thrown) {
+      if (thrown instanceof Fault && thrown.fault === 'stale epoch') throw thrown // says something of us, nothing of the leg
       if (thrown instanceof AgentSilent && attempt < PATIENCE) throw thrown
       if (!(thrown instanceof AgentSilent) && !(thrown instanceof Fault)) throw thrown
       lost.set(name, messageOf(thrown))

@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process'
 import { closeSync, existsSync, openSync } from 'node:fs'
-import { mkdir, open, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, readFile, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createAuthority, issueCertificate, loadTls } from '../../lib/host/pki.js'
 import { createRpcClient } from '../../lib/rpc/client.js'
@@ -29,6 +29,8 @@ export type { ExecOptions, ExecResult } from './guest-call.js'
 const MEMORY_MIB = 320
 const STATE_DISK_BYTES = 192 * 1024 * 1024
 const BOOT_MS = 60_000
+/** For a few hosts with little on their disks; images are sparse. */
+const SHM_BYTES_MIN = 2 * 1024 ** 3
 
 /** Where labs live: one folder each, in memory. */
 export function folderOf(name: string): string {
@@ -373,5 +375,6 @@ async function checkMachine(): Promise<void> {
   const missing = needed.filter(([program]) => !['/usr/bin', '/usr/sbin', '/bin', '/sbin'].some((dir) => existsSync(join(dir, program)))).map(([, name]) => name)
   if (missing.length > 0) throw new LabError(`the lab needs Debian packages that are not installed: apt-get install ${missing.join(' ')}`)
   if (!existsSync('/dev/net/tun')) throw new LabError('the lab needs /dev/net/tun: modprobe tun, or let the container have it')
-  await Promise.resolve()
+  const { bavail, bsize } = await statfs('/dev/shm')
+  if (bavail * bsize < SHM_BYTES_MIN) throw new LabError(`the lab keeps memory and disks of its hosts in /dev/shm, where ${bavail * bsize} bytes are free: it needs ${SHM_BYTES_MIN} at least (mount -o remount,size=8G /dev/shm, or give the container more)`)
 }

@@ -1,6 +1,5 @@
 /** A lab's network: one name space with two bridges (data, control), a link per host and plane, and cuts between links. */
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { command } from './command.js'
 import type { HostPlan } from './plan.js'
 
@@ -63,10 +62,12 @@ export async function namespacePids(namespace: string): Promise<readonly number[
 
 /** Ends every process in the name space and removes it. All of them are the lab's: nothing else knows its name. */
 export async function removeNamespace(namespace: string): Promise<void> {
+  const killed = new Set<number>()
   for (let round = 0; round < 200; round += 1) {
     const pids = await namespacePids(namespace)
     if (pids.length === 0) break
     for (const pid of pids) {
+      killed.add(pid)
       try {
         process.kill(pid, 'SIGKILL')
       } catch {
@@ -75,10 +76,7 @@ export async function removeNamespace(namespace: string): Promise<void> {
     }
     await new Promise((resolve) => setTimeout(resolve, 25))
   }
+  // The dead leave the namespace at once, and the process table when their parent has seen it: usually in some milliseconds.
+  for (let round = 0; round < 80 && [...killed].some((pid) => existsSync(`/proc/${pid}`)); round += 1) await new Promise((resolve) => setTimeout(resolve, 25))
   if (existsSync(`/run/netns/${namespace}`)) await command('ip', ['netns', 'del', namespace])
-}
-
-/** For tests: whether a process still lives. */
-export async function alive(pid: number): Promise<boolean> {
-  return (await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')) !== ''
 }
