@@ -31,7 +31,8 @@ export function readNamed(output: string): ReadonlyMap<string, readonly string[]
     const colon = line.indexOf(': ')
     if (colon <= 0) continue
     const name = line.slice(0, colon)
-    found.set(name, [...found.get(name) ?? [], line.slice(colon + 2).trim()])
+    const rest = line.slice(colon + 2).trim()
+    if (rest !== '') found.set(name, [...found.get(name) ?? [], rest]) // a device that was made and never got a table has an empty line
   }
   return found
 }
