@@ -47,8 +47,8 @@ export function volumeCommands(program: Command, context: () => Context): void {
 function sizeOf(text: string): bigint {
   const bytes = parseSize(text)
   if (bytes === undefined) throw new UsageError(`--size ${JSON.stringify(text)} is not a size: write 1GiB, 100MiB, 1048576 (bytes) or 8s (sectors of 512 bytes)`)
-  if (bytes % limits.volumeStep !== 0n) throw new UsageError(`--size ${text} is ${bytes} bytes, not a multiple of 512: the nearest are ${bytes - bytes % 512n} and ${bytes - bytes % 512n + 512n}`)
   if (bytes < limits.volumeMin) throw new UsageError(`--size ${text} is less than the smallest volume, 1 MiB`)
+  if (bytes % limits.volumeStep !== 0n) throw new UsageError(`--size ${text} is ${bytes} bytes, not a multiple of 512: the nearest are ${bytes - bytes % 512n} and ${bytes - bytes % 512n + 512n}`)
   if (bytes > limits.volumeMax) throw new UsageError(`--size ${text} is more than the largest volume, 64 TiB`)
   return bytes
 }

@@ -119,8 +119,15 @@ program.command('down').description('removes exactly what the lab made, also aft
   for (const name of all === true ? await Lab.list() : [named()]) console.log(await Lab.down(name) ? `lab ${name} is gone` : `lab ${name} was not up`)
 })
 
+/** `up --lab x` as well as `--lab x up`; not where what follows is another program's command line. */
+function labFirst(argv: readonly string[]): readonly string[] {
+  const at = argv.indexOf('--lab')
+  if (at < 1 || argv[at + 1] === undefined || argv.slice(0, at).some((each) => ['exec', 'vsky', '--'].includes(each))) return argv
+  return [...argv.slice(at, at + 2), ...argv.slice(0, at), ...argv.slice(at + 2)]
+}
+
 try {
-  await program.parseAsync()
+  await program.parseAsync(labFirst(process.argv.slice(2)), { from: 'user' })
 } catch (thrown) {
   console.error(thrown instanceof LabError ? thrown.message : `lab: ${messageOf(thrown)}`)
   process.exit(1)
