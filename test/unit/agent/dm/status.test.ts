@@ -59,7 +59,7 @@ describe('dmsetup\'s lists', () => {
   it('keep the lines of a device in their order, and skip what is no line of a device', () => {
     expect([...readNamed('No devices found\n')]).to.deep.equal([])
     expect([...readNamed('b: 0 8 linear 8:0 0\na: 0 8 error\nb: 8 8 linear 8:16 0\n')]).to.deep.equal([['b', ['0 8 linear 8:0 0', '8 8 linear 8:16 0']], ['a', ['0 8 error']]])
-    expect([...readNamed('vsky-a: \n')], 'a device without a table is there all the same').to.deep.equal([['vsky-a', ['']]])
+    expect([...readNamed('vsky-a: \nvsky-b: 0 8 error\n')], 'a device without a table has no lines').to.deep.equal([['vsky-b', ['0 8 error']]])
   })
 
   it('tell who is open and who is suspended', () => {

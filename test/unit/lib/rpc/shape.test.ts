@@ -45,9 +45,10 @@ describe('a struct\'s shape', () => {
   })
 
   it('reads no member that every object has by birth', () => {
+    const strange: XmlValue = Object.fromEntries<XmlValue>([['name', 'v'], ['__proto__', { count: 9 }], ['constructor', 1]])
     expect(refusal(record({ toString: text() }), {})).to.contain('x.toString: expected a string')
-    expect(refusal(closed, Object.fromEntries([['name', 'v'], ['__proto__', 1], ['constructor', 1]]))).to.contain('has no member "__proto__"')
-    expect(Object.getPrototypeOf(open.parse(Object.fromEntries([['name', 'v'], ['__proto__', { count: 9 }]]), ''))).to.equal(Object.prototype)
+    expect(refusal(closed, strange)).to.contain('has no member "__proto__"')
+    expect(Object.getPrototypeOf(open.parse(strange, ''))).to.equal(Object.prototype)
   })
 
   it('takes nothing for a struct but a struct', () => {
