@@ -80,6 +80,8 @@ export function parseConfig(text: string, path: string): AgentConfig {
     lvmTypes: many('lvm_types', [], /^[a-z]+:\d+$/, 'a list of type:partitions'),
   }
   if (table.udev !== undefined && typeof table.udev !== 'boolean') complain('udev', 'true or false', table.udev)
+  const noUrl = config.managers.find((url) => !URL.canParse(url))
+  if (noUrl !== undefined) complain('managers', 'https://host:port', noUrl)
   if (config.managers.length === 0 && Array.isArray(table.managers)) complain('managers', 'at least one manager', table.managers)
   if (config.roles.includes('storage') && config.dataAddresses.length === 0) complain('data_addresses', 'at least one address, for a storage server', table.data_addresses)
   if (problems.length > 0) throw new ConfigError(`${path}:\n${problems.map((problem) => `  ${problem}`).join('\n')}`)

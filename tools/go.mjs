@@ -13,7 +13,7 @@ const [verb = '', ...args] = process.argv.slice(2)
 const buildPackages = { python3: 'python3', make: 'make', 'g++': 'g++', openssl: 'openssl' }
 const labPackages = {
   'linux.uml': 'user-mode-linux', uml_mconsole: 'uml-utilities', modprobe: 'kmod', lvm: 'lvm2', dmsetup: 'dmsetup', iscsid: 'open-iscsi', fio: 'fio',
-  ip: 'iproute2', nft: 'nftables', 'mkfs.ext4': 'e2fsprogs', era_invalidate: 'thin-provisioning-tools', ps: 'procps', script: 'bsdutils', blkdiscard: 'util-linux',
+  ip: 'iproute2', nft: 'nftables', 'mkfs.ext4': 'e2fsprogs', era_invalidate: 'thin-provisioning-tools', ps: 'procps', script: 'bsdutils', blkdiscard: 'util-linux', openssl: 'openssl',
 }
 
 const say = (text) => { console.log(text) }
@@ -133,7 +133,8 @@ const verbs = {
     handOver(join(top, 'dist/tools/demo/main.js'), args)
   },
   lab() {
-    if (['up', 'shell', 'disk'].includes(args.find((arg) => !arg.startsWith('-')) ?? '')) {
+    const afterName = args[0] === '--lab' ? args.slice(2) : args
+    if (['up', 'shell', 'disk'].includes(afterName.find((arg) => !arg.startsWith('-')) ?? '')) {
       const obstacle = labObstacle()
       if (obstacle !== '') fail(`the lab can't run here: ${obstacle}`)
     }

@@ -1,7 +1,7 @@
 /** The agent's door: the manager's calls, decoded once, checked against the epoch, one at a time per object, handed to the roles. */
 import { Fault, messageOf } from '../../lib/faults.js'
 import type { Clock, Log } from '../../lib/ports.js'
-import type { RpcHandler } from '../../lib/rpc/server.js'
+import type { CallContext, RpcHandler } from '../../lib/rpc/server.js'
 import type { Method } from '../../lib/rpc/shape.js'
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
 import { agentMethods } from '../../lib/wire/agent.js'
@@ -27,18 +27,25 @@ export interface DoorOptions {
 const FENCE_WAIT_MS = 60_000
 const OBJECTS_WAITING_MAX = 64
 
-type Operation = (params: XmlValue) => Promise<XmlValue>
+type Operation = (params: XmlValue, signal: CallContext['signal']) => Promise<XmlValue>
 
 export function createAgentHandler(options: DoorOptions): RpcHandler {
   const { epochs, journal, clock, log } = options
   const tails = new Map<string, { work: Promise<unknown>; waiting: number }>()
 
-  /** A second order about the same object waits for the first; so many may wait that none could ever be served are refused. */
-  async function perObject<T>(key: string, work: () => Promise<T>): Promise<T> {
+  /**
+   * A second order about the same object waits for the first; so many may wait that none could ever be served are refused. One whose
+   * caller has given up meanwhile is not begun: the manager looks again and says what it wants then.
+   */
+  async function perObject<T>(key: string, signal: CallContext['signal'], work: () => Promise<T>): Promise<T> {
     const line = tails.get(key) ?? { work: Promise.resolve(), waiting: 0 }
     if (line.waiting >= OBJECTS_WAITING_MAX) throw new Fault('agent failed', `${line.waiting} orders about ${key} are waiting already`)
     line.waiting += 1
-    const mine = line.work.then(work, work)
+    const turn = async (): Promise<T> => {
+      if (signal.aborted) throw new Fault('timed out', `an order about ${key} was not begun: nobody waits for it any more`)
+      return work()
+    }
+    const mine = line.work.then(turn, turn)
     line.work = mine.catch(() => undefined)
     tails.set(key, line)
     try {
@@ -61,12 +68,12 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
   function order<P extends { readonly epoch: number; readonly op: string }, R>(
     method: Method<P, R>, key: (params: P) => string, act: (params: P, stillMine: StillMine) => Promise<R>,
   ): readonly [string, Operation] {
-    return [method.name, async (value) => {
+    return [method.name, async (value, signal) => {
       const params = method.params.parse(value, '')
       const started = clock.monoMs()
       const note = (outcome: string): void => { journal.note({ epoch: params.epoch, op: params.op, method: method.name, outcome, ms: Math.round(clock.monoMs() - started) }) }
       try {
-        const result = await epochs.run(params.epoch, (stillMine) => perObject(key(params), () => {
+        const result = await epochs.run(params.epoch, (stillMine) => perObject(key(params), signal, () => {
           stillMine() // it may have waited in line while a newer manager came
           return act(params, stillMine)
         }))
@@ -111,7 +118,7 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
     const operation = operations.get(name)
     if (!operation) throw new Fault('unknown method', `an agent has no method ${JSON.stringify(name.slice(0, 100))}`)
     try {
-      return await operation(params[0] ?? {})
+      return await operation(params[0] ?? {}, context.signal)
     } catch (thrown) {
       if (thrown instanceof Fault) {
         log.info('an order was refused', { method: name, fault: thrown.fault, text: thrown.message })

@@ -8,6 +8,8 @@ import { namespaceOf } from '../../tools/lab/network.js'
 import { dist, eventually } from './cluster.js'
 import { run } from '../../tools/lab/command.js'
 
+// Names of this run alone: another run on this machine, which begins by taking down its labs, must not mean ours.
+const names = { lab: `t-lab-${process.pid}`, other: `t-other-${process.pid}`, wreck: `t-wreck-${process.pid}` }
 const small = { ...defaultWish, managers: 0, storage: 1, heads: 1, disks: 1, diskBytes: 128n * 1024n ** 2n, daemons: false, dist }
 
 /** Kernels of a lab that still run, by their command lines; the dying have none any more. */
@@ -24,12 +26,12 @@ async function expectNothingOf(name: string): Promise<void> {
 describe('the lab', () => {
   let lab: Lab
   before(async () => {
-    await Lab.down('t-lab')
-    lab = await Lab.up({ ...small, name: 't-lab' })
+    await Lab.down(names.lab)
+    lab = await Lab.up({ ...small, name: names.lab })
   })
   after(async () => {
-    await Lab.down('t-lab')
-    await expectNothingOf('t-lab')
+    await Lab.down(names.lab)
+    await expectNothingOf(names.lab)
   })
 
   it('passes a program\'s exit code, output and input through', async () => {
@@ -74,31 +76,54 @@ describe('the lab', () => {
     expect(await read()).to.equal(0)
   })
 
+  it('fails reads alone or writes alone, and a hung disk answers nothing until it is healed', async () => {
+    const dd = (from: string, to: string, flag: string): Promise<number> =>
+      lab.exec('st1', ['dd', `if=${from}`, `of=${to}`, 'bs=4096', 'count=1', `${flag}=direct`], { timeoutMs: 2000 }).then((result) => result.code)
+    const both = async (): Promise<readonly number[]> => [await dd('/dev/mapper/disk1', '/dev/null', 'iflag'), await dd('/dev/zero', '/dev/mapper/disk1', 'oflag')]
+    await lab.faults.set('st1', 1, { kind: 'fail', direction: 'read' })
+    expect(await both()).to.deep.equal([1, 0])
+    await lab.faults.set('st1', 1, { kind: 'fail', direction: 'write' })
+    expect(await both()).to.deep.equal([0, 1])
+    await lab.faults.set('st1', 1, { kind: 'hang' })
+    await lab.must('st1', ['bash', '-c', 'dd if=/dev/mapper/disk1 of=/dev/null bs=4096 count=1 iflag=direct > /run/hung 2>&1 & echo $! > /run/hung.pid; sleep 0.5; kill -0 $(</run/hung.pid)'])
+    await lab.faults.heal('st1', 1)
+    await eventually('the held read ends', () => lab.exec('st1', ['bash', '-c', 'kill -0 $(</run/hung.pid)']), (result) => result.code !== 0, 5000)
+    expect(await both()).to.deep.equal([0, 0])
+    expect((await lab.must('st1', ['ls', '/dev/mapper'])).includes('dead')).to.equal(false)
+  })
+
+  it('starts a host again that halted by itself', async () => {
+    await lab.exec('hd1', ['poweroff', '-f'], { timeoutMs: 5000 }).catch(() => undefined) // it goes away in the middle
+    await eventually('its kernel has ended', () => lab.running('hd1'), (alive) => !alive, 10_000)
+    await lab.powerOn('hd1')
+    expect((await lab.exec('hd1', ['true'])).code).to.equal(0)
+  })
+
   it('plugs in another disk', async () => {
     expect(await lab.faults.add('st1', 64n * 1024n ** 2n)).to.equal('/dev/mapper/disk2')
     expect(await lab.must('st1', ['blockdev', '--getsize64', '/dev/mapper/disk2'])).to.equal(`${64 * 1024 ** 2}\n`)
   })
 
   it('does not disturb another lab beside it', async () => {
-    const other = await Lab.up({ ...small, name: 't-other', heads: 0 })
+    const other = await Lab.up({ ...small, name: names.other, heads: 0 })
     await other.must('st1', ['bash', '-c', 'echo other > /var/lib/vsky/who'])
     expect((await lab.exec('st1', ['cat', '/var/lib/vsky/who'])).code).to.equal(1)
     await other.down()
-    await expectNothingOf('t-other')
+    await expectNothingOf(names.other)
     expect((await lab.exec('st1', ['true'])).code).to.equal(0)
   })
 
   it('of one name is made once: a second one is refused and disturbs nothing', async () => {
-    await Lab.up({ ...small, name: 't-lab' }).then(() => expect.fail('it was made'), (thrown: unknown) => { expect(String(thrown)).to.contain('is up already') })
+    await Lab.up({ ...small, name: names.lab }).then(() => expect.fail('it was made'), (thrown: unknown) => { expect(String(thrown)).to.contain('is up already') })
     expect((await lab.exec('st1', ['true'])).code).to.equal(0)
   })
 
   it('that was killed while it came up is a wreck, which down removes', async () => {
-    const child = spawn(process.execPath, [join(dist, 'tools/lab/main.js'), '--lab', 't-wreck', 'up', '--no-daemons', '--storage', '2', '--heads', '0', '--managers', '0'], { stdio: 'ignore' })
-    await eventually('a kernel of it runs', () => kernelsOf('t-wreck'), (count) => count > 0)
+    const child = spawn(process.execPath, [join(dist, 'tools/lab/main.js'), '--lab', names.wreck, 'up', '--no-daemons', '--storage', '2', '--heads', '0', '--managers', '0'], { stdio: 'ignore' })
+    await eventually('a kernel of it runs', () => kernelsOf(names.wreck), (count) => count > 0)
     child.kill('SIGKILL')
-    expect(await Lab.down('t-wreck')).to.equal(true)
-    await expectNothingOf('t-wreck')
-    expect(readFileSync('/proc/mounts', 'utf8')).not.to.contain('t-wreck')
+    expect(await Lab.down(names.wreck)).to.equal(true)
+    await expectNothingOf(names.wreck)
+    expect(readFileSync('/proc/mounts', 'utf8')).not.to.contain(names.wreck)
   })
 })

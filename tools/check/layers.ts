@@ -42,7 +42,7 @@ const pure: readonly string[] = [
   'agent/iscsi/node-record.ts', 'tools/cli/print.ts', 'tools/lab/plan.ts', 'tools/check/imports.ts',
 ]
 const impureImports = /^(?:node:(?!path)|lib\/host\/|lib\/rpc\/(?:server|client)\.ts|execa|pino|sqlite3|commander)/
-const impureWords = /\b(?:Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|performance\.now|process\.(?:env|argv|exit|hrtime)|console\.)/
+const impureWords = /\b(?:Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|setImmediate|queueMicrotask|crypto\.|fetch\(|performance\.now|process\.(?:env|argv|exit|hrtime)|console\.)/
 
 /** Outside thing → the only places that may name it. */
 const doors: readonly (readonly [what: string, pattern: RegExp, places: readonly string[]])[] = [

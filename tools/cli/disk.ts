@@ -2,9 +2,9 @@
 import type { Command } from 'commander'
 import type { DiskView } from '../../lib/api/views.js'
 import { formatSizeRounded } from '../../lib/units.js'
-import { UsageError } from './connect.js'
 import type { Context } from './context.js'
 import { short, table } from './print.js'
+import { UsageError } from './settings.js'
 
 export function diskCommands(program: Command, context: () => Context): void {
   const disk = program.command('disk').description('physical disks of storage servers')

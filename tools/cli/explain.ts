@@ -2,7 +2,7 @@
 import { Fault, faults, messageOf } from '../../lib/faults.js'
 import type { FaultClass } from '../../lib/faults.js'
 import { RemoteFault, TransportError } from '../../lib/rpc/client.js'
-import { UsageError } from './connect.js'
+import { UsageError } from './settings.js'
 
 export const exitCodes = {
   usage: 2, 'not found': 3, conflict: 4, 'no room': 5, unavailable: 6, denied: 7, stale: 8, internal: 70,

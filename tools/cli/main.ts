@@ -5,17 +5,20 @@ import { diskCommands } from './disk.js'
 import { eventCommands } from './event.js'
 import { exitCodes, explain } from './explain.js'
 import { hostCommands } from './host.js'
+import { managerCommands } from './manager.js'
+import { settingsFile } from './settings.js'
 import { volumeCommands } from './volume.js'
 
 const program = new Command('vsky').description('Vsky, a cluster block store for hypervisors').exitOverride().showHelpAfterError('(--help tells more)')
   .option('--json', 'answer with one JSON document of stable fields').option('--manager <url>', 'https://host:port[,…] or unix:/path (default: $VSKY_MANAGER)')
-  .option('--tls-dir <dir>', 'ca.pem, cert.pem and key.pem of a person (default: $VSKY_TLS_DIR, then /etc/vsky/admin)').option('--timeout <seconds>', 'for the whole command', '120')
-  .addHelpText('after', `\nExit codes: 0 done; ${Object.entries(exitCodes).map(([name, code]) => `${code} ${name}`).join('; ')}.`)
+  .option('--tls-dir <dir>', 'ca.pem, cert.pem and key.pem of a person (default: $VSKY_TLS_DIR, then /etc/vsky/admin)').option('--timeout <seconds>', 'for one call, repeating it included', '120')
+  .addHelpText('after', `\nWithout option and environment, manager and tls_dir are taken from ${settingsFile}.\nExit codes: 0 done; ${Object.entries(exitCodes).map(([name, code]) => `${code} ${name}`).join('; ')}.`)
 const context = (): ReturnType<typeof contextOf> => contextOf(program)
 hostCommands(program, context)
 diskCommands(program, context)
 volumeCommands(program, context)
 eventCommands(program, context)
+managerCommands(program, context)
 allowGlobalsEverywhere(program)
 
 /** `vsky volume list --json` as well as `vsky --json volume list`. */

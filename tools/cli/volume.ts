@@ -3,9 +3,9 @@ import type { Command } from 'commander'
 import type { VolumeView } from '../../lib/api/views.js'
 import { limits, namePattern, nameRule } from '../../lib/model.js'
 import { formatSize, formatSizeRounded, parseSize } from '../../lib/units.js'
-import { UsageError } from './connect.js'
 import type { Context } from './context.js'
 import { age, short, table } from './print.js'
+import { UsageError } from './settings.js'
 
 export function volumeCommands(program: Command, context: () => Context): void {
   const volume = program.command('volume').description('volumes')

@@ -9,6 +9,7 @@ import { namespaceOf } from './network.js'
 export type DiskFault =
   | { readonly kind: 'fail'; readonly direction: 'both' | 'read' | 'write' }
   | { readonly kind: 'slow'; readonly ms: number }
+  | { readonly kind: 'hang' }
   | { readonly kind: 'removed' }
 
 interface FaultState {
@@ -59,9 +60,7 @@ export class Faults {
     const images = this.#state.images[host]
     if (!images || disk < 1 || disk >= images.length) throw new LabError(`${host} has no disk ${disk}: it has ${images ? images.length - 1 : 0}`)
     const sectors = (await this.#lab.must(host, ['cat', `/sys/block/ubd${letter(disk)}/size`])).trim()
-    const table = tableOf(fault, sectors, `/dev/ubd${letter(disk)}`)
-    const script = `${fault?.kind === 'slow' ? 'modprobe dm-delay; ' : fault?.kind === 'fail' ? 'modprobe dm-flakey; ' : ''}dmsetup suspend --noflush --nolockfs disk${disk} && dmsetup load disk${disk} --table '${table}' && dmsetup resume disk${disk}`
-    await this.#lab.must(host, ['bash', '-c', script])
+    await this.#lab.must(host, ['bash', '-c', faultScript(disk, sectors, fault)])
   }
 }
 
@@ -69,12 +68,35 @@ function letter(index: number): string {
   return String.fromCharCode('a'.charCodeAt(0) + index)
 }
 
-/** dm-flakey with an up interval of 0 is always down; without a feature it fails reads and writes, with one it fails only that. */
-function tableOf(fault: DiskFault | undefined, sectors: string, device: string): string {
+/**
+ * The commands that put a fault under diskN, or heal it. The table is loaded before the device is suspended: one that the kernel
+ * refuses leaves the disk as it was, not hanging.
+ */
+export function faultScript(disk: number, sectors: string, fault: DiskFault | undefined): string {
+  const name = `disk${disk}`
+  const device = `/dev/ubd${letter(disk)}`
+  if (fault?.kind === 'hang') return `dmsetup suspend --noflush --nolockfs ${name}`
+  const dead = `${name}-dead`
+  const usesDead = fault?.kind === 'fail' && fault.direction === 'read'
+  return [
+    ...(usesDead ? [`{ [ -e /dev/mapper/${dead} ] || dmsetup create ${dead} --table '0 ${sectors} error'; }`] : []),
+    `dmsetup load ${name} --table '${tableOf(fault, sectors, device, `/dev/mapper/${dead}`)}'`,
+    `dmsetup suspend --noflush --nolockfs ${name}`,
+    `dmsetup resume ${name}`,
+    ...(usesDead ? [] : [`{ [ ! -e /dev/mapper/${dead} ] || dmsetup remove ${dead}; }`]),
+  ].join(' && ')
+}
+
+/**
+ * dm-flakey with an up interval of 0 is always down. It knows no `error_reads` in kernel 6.1, so reads alone are failed by dm-delay,
+ * which takes one device for reads (a dead one) and another for writes.
+ */
+function tableOf(fault: Exclude<DiskFault, { kind: 'hang' }> | undefined, sectors: string, device: string, dead: string): string {
   if (!fault) return `0 ${sectors} linear ${device} 0`
   if (fault.kind === 'slow') return `0 ${sectors} delay ${device} 0 ${fault.ms}`
   if (fault.kind === 'removed' || fault.direction === 'both') return `0 ${sectors} error`
-  return `0 ${sectors} flakey ${device} 0 0 1 1 ${fault.direction === 'write' ? 'error_writes' : 'error_reads'}`
+  if (fault.direction === 'read') return `0 ${sectors} delay ${dead} 0 0 ${device} 0 0`
+  return `0 ${sectors} flakey ${device} 0 0 1 1 error_writes`
 }
 
 async function mconsole(lab: Lab, host: string, text: string): Promise<void> {

@@ -148,12 +148,20 @@ export class Lab {
     return this.#state.powered[this.host(name).name] === true
   }
 
+  /** Whether the host's kernel lives: one that halted by itself does not, though nobody pulled its plug. */
+  async running(name: string): Promise<boolean> {
+    return (await this.#kernel(this.host(name))).length > 0
+  }
+
+  #kernel(host: HostPlan): Promise<readonly number[]> {
+    return kernelPids(namespaceOf(this.name), `umid=${host.name}`, `uml_dir=${this.folder}/umid/`)
+  }
+
   /** Pulls the plug: every process of the host's kernel gets SIGKILL. What had been acknowledged as written stays. */
   async powerOff(name: string): Promise<void> {
     const host = this.host(name)
-    const mark = `umid=${host.name}`
     for (let tries = 0; tries < 100; tries += 1) {
-      const pids = await kernelPids(namespaceOf(this.name), mark, `uml_dir=${this.folder}/umid/`)
+      const pids = await this.#kernel(host)
       if (pids.length === 0) break
       for (const pid of pids) kill(pid)
       await new Promise((resolve) => setTimeout(resolve, 20))
@@ -165,7 +173,8 @@ export class Lab {
 
   async powerOn(name: string): Promise<void> {
     const host = this.host(name)
-    if (this.powered(name)) throw new LabError(`${name} is powered on already`)
+    if (await this.running(name)) throw new LabError(`${name} is powered on already`)
+    await this.powerOff(name) // a kernel that halted by itself leaves its control socket
     await this.#boot(host)
     await this.#answers(host)
     await this.faults.restore(name)
@@ -367,7 +376,7 @@ function kill(pid: number): void {
 /** Debian packages that a lab needs; tools/go.mjs installs them. */
 const needed: readonly (readonly [program: string, fromPackage: string])[] = [
   ['linux.uml', 'user-mode-linux'], ['uml_mconsole', 'uml-utilities'], ['modprobe', 'kmod'], ['lvm', 'lvm2'], ['dmsetup', 'dmsetup'], ['iscsid', 'open-iscsi'],
-  ['fio', 'fio'], ['ip', 'iproute2'], ['nft', 'nftables'], ['mkfs.ext4', 'e2fsprogs'],
+  ['fio', 'fio'], ['ip', 'iproute2'], ['nft', 'nftables'], ['mkfs.ext4', 'e2fsprogs'], ['openssl', 'openssl'],
 ]
 
 async function checkMachine(): Promise<void> {

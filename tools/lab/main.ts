@@ -13,6 +13,7 @@ import { readWish } from './plan.js'
 const dist = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 const program = new Command('npm run lab --').description('A cluster of real Linux kernels on this machine, for Vsky')
   .addOption(new Option('--lab <name>', 'which lab: several can run side by side').default('lab')).enablePositionalOptions().showHelpAfterError()
+  .exitOverride((end) => process.exit(end.exitCode === 0 ? 0 : 2))
 
 const named = (): string => program.opts<{ lab: string }>().lab
 const open = (): Promise<Lab> => Lab.open(named())
@@ -43,7 +44,9 @@ program.command('up').description('starts the hosts and waits until all agents h
 
 program.command('status').description('what is up').option('--json').action(async ({ json }: { json?: boolean }) => {
   const lab = await open()
-  const hosts = lab.hosts.map((host) => ({ name: host.name, kind: host.kind, zone: host.zone, power: lab.powered(host.name) ? 'on' : 'off', data: host.dataAddress, control: host.controlAddress, disks: host.disks }))
+  const hosts = await Promise.all(lab.hosts.map(async (host) => ({
+    name: host.name, kind: host.kind, zone: host.zone, power: await lab.running(host.name) ? 'on' : 'off', data: host.dataAddress, control: host.controlAddress, disks: host.disks,
+  })))
   if (json === true) console.log(JSON.stringify({ lab: lab.name, hosts, environment: lab.environment }))
   else {
     console.log(`lab ${lab.name}, disks of ${formatSizeRounded(lab.wish.diskBytes)}`)
@@ -92,6 +95,7 @@ disk.command('slow').argument('<host>').argument('<disk>').argument('<ms>', 'del
   if (!/^\d{1,5}$/.test(ms)) throw new LabError(`a delay is a number of milliseconds, not ${JSON.stringify(ms)}`)
   await (await open()).faults.set(host, diskNumber(which), { kind: 'slow', ms: Number(ms) })
 })
+disk.command('hang').description('requests are neither done nor refused').argument('<host>').argument('<disk>').action(async (host: string, which: string) => { await (await open()).faults.set(host, diskNumber(which), { kind: 'hang' }) })
 disk.command('heal').argument('<host>').argument('<disk>').action(async (host: string, which: string) => { await (await open()).faults.heal(host, diskNumber(which)) })
 
 program.command('service').description('controls the Vsky daemon of a host as its service manager would').argument('<host>').addArgument(program.createArgument('<verb>').choices([...serviceVerbs]))

@@ -5,9 +5,9 @@ import { TransportError } from '../../../../lib/rpc/client.js'
 import { formatSize, parseSize } from '../../../../lib/units.js'
 import { checkLayers } from '../../../../tools/check/layers.js'
 import { checkPages } from '../../../../tools/check/pages.js'
-import { UsageError } from '../../../../tools/cli/connect.js'
 import { exitCodes, explain } from '../../../../tools/cli/explain.js'
 import { age, table } from '../../../../tools/cli/print.js'
+import { UsageError } from '../../../../tools/cli/settings.js'
 
 describe('a failure at the terminal', () => {
   it('says what, why, and what to do, and its exit code tells the class', () => {

@@ -1,0 +1,195 @@
+/** The command as a person runs it: a process of its own, against a manager's real door (mutual TLS) that answers what a test says. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { apiMethods } from '../../../../lib/api/methods.js'
+import { Fault, faultNameOf, faults } from '../../../../lib/faults.js'
+import type { FaultName } from '../../../../lib/faults.js'
+import { createLog } from '../../../../lib/host/log.js'
+import { createAuthority, issueCertificate, loadTls } from '../../../../lib/host/pki.js'
+import { createRun } from '../../../../lib/host/run.js'
+import { startRpcServer, WireFault } from '../../../../lib/rpc/server.js'
+import type { RpcServer } from '../../../../lib/rpc/server.js'
+import type { XmlValue } from '../../../../lib/rpc/xmlrpc.js'
+import { exitCodes } from '../../../../tools/cli/explain.js'
+
+type Params = Readonly<Record<string, XmlValue>>
+type Answers = (method: string, params: Params, count: number) => XmlValue | Promise<XmlValue>
+
+const command = fileURLToPath(new URL('../../../../tools/cli/main.js', import.meta.url))
+const size = 100n * 1024n * 1024n
+const volume = {
+  id: '1'.repeat(32), name: 'vol1', bytes: size, redundancy: 2, state: 'attached', head: 'hd1', device: '/dev/vsky/vol1', attachEpoch: 3, health: 'degraded', problem: 'st2 is offline', createdAt: 0,
+  segments: [{
+    index: 0, offset: 0n, bytes: size, generation: 2,
+    legs: [['a', 'st1', true, 'insync'] as const, ['b', 'st2', false, 'stale'] as const].map(([digit, host, online, state]) => ({
+      extent: digit.repeat(32), state, disk: 'c'.repeat(32), device: '/dev/sdb', host, zone: '', online, bytes: size,
+    })),
+  }],
+} as const
+const event = (seq: number): XmlValue => ({ seq, atMs: 1000 * seq, kind: 'volume created', about: 'volume', name: `v${seq}`, text: 'made' })
+
+describe('vsky', function () {
+  this.timeout(60_000) // a dozen processes, each with its own TLS, on a machine that may be busy
+  const run = createRun()
+  let dir = ''
+  let server: RpcServer
+  let answers: Answers = () => ({})
+  const calls: { readonly method: string; readonly params: Params }[] = []
+
+  async function vsky(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<{ code: number; out: string; said: string }> {
+    const result = await run({ file: process.execPath, args: [command, ...args], timeoutMs: 30_000, env: { VSKY_MANAGER: server.url, VSKY_TLS_DIR: join(dir, 'admin'), ...env } })
+    return { code: result.exit.kind === 'code' ? result.exit.code : -1, out: result.stdout, said: result.stderr }
+  }
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'vsky-command-'))
+    const authority = await createAuthority(run, join(dir, 'ca'), { name: 'test' })
+    for (const role of ['manager', 'admin', 'agent'] as const) await issueCertificate(run, authority, { commonName: role, role, hosts: ['127.0.0.1'], outDir: join(dir, role) })
+    server = await startRpcServer({
+      host: '127.0.0.1', port: 0, tls: await loadTls(join(dir, 'manager')), log: createLog({ name: 'test', level: 'silent' }), closeGraceMs: 100,
+      async handle(_, method, [params]) {
+        calls.push({ method, params: params as Params })
+        return answers(method, params as Params, calls.length)
+      },
+    })
+  })
+  beforeEach(() => { calls.length = 0 })
+  after(async () => {
+    await server.close()
+    await rm(dir, { recursive: true, force: true })
+  })
+
+  it('ends with the exit code of a fault\'s class, and tells what, why and what to do', async () => {
+    const classes: readonly FaultName[] = ['bad parameter', 'unknown volume', 'volume busy', 'no room', 'host offline', 'denied', 'stale epoch', 'internal error']
+    for (const name of classes) {
+      answers = () => { throw new Fault(name, `Cannot show v: ${name}`) }
+      const { code, out, said } = await vsky(['volume', 'show', 'v'])
+      expect([name, code]).to.deep.equal([name, exitCodes[faults[name].class]])
+      expect([out, said]).to.deep.equal(['', `vsky: Cannot show v: ${name}\n  ${name} (fault ${faults[name].code})\n  to do: ${faults[name].correction}\n`])
+    }
+  })
+
+  it('tells a fault as one JSON object of stable fields when asked for JSON', async () => {
+    answers = () => { throw new Fault('no room', 'nothing is free') }
+    const { code, said } = await vsky(['volume', 'list', '--json'])
+    expect([code, JSON.parse(said)]).to.deep.equal([5, { error: 'no room', code: 1201, class: 'no room', message: 'nothing is free', correction: faults['no room'].correction }])
+  })
+
+  it('shows a volume as its view in JSON, sizes as decimal strings, and as a table for people', async () => {
+    answers = () => apiMethods.volumeShow.result.format(volume)
+    const shown: unknown = JSON.parse((await vsky(['volume', 'show', 'vol1', '--json'])).out)
+    expect(shown).to.deep.equal(JSON.parse(JSON.stringify(volume, (_, each: unknown) => (typeof each === 'bigint' ? String(each) : each))))
+    const { out } = await vsky(['volume', 'show', 'vol1'])
+    for (const part of ['vol1: attached to hd1 as /dev/vsky/vol1, degraded', 'st2 is offline', 'insync', 'st2 (offline)', '100 MiB']) expect(out).to.contain(part)
+  })
+
+  it('asks nobody when the mistake can be seen here', async () => {
+    answers = () => ({})
+    const wrong: readonly (readonly [readonly string[], string])[] = [
+      [['volume', 'create', 'v', '--size', '1x'], 'is not a size'], [['volume', 'create', 'v', '--size', '1000000'], 'not a multiple of 512'], [['volume', 'create', 'v', '--size', '0'], 'less than the smallest'],
+      [['volume', 'create', '-v-', '--size', '1G'], 'unknown option'], [['volume', 'create', 'a/b', '--size', '1G'], 'can\'t be the name'], [['volume', 'create', 'v'], '--size'],
+      [['volume', 'create', 'v', '--size', '1G', '--redundancy', '10'], 'from 1 to 9'], [['disk', 'add', 'st1', 'sdb'], 'not the path of a block device'], [['volume', 'list', '--timeout', '0'], '--timeout takes'],
+      [['volume', 'show', 'a\u0001b'], 'cannot be sent'], [['volume', 'fly'], 'unknown command'],
+    ]
+    for (const [args, part] of wrong) {
+      const { code, said } = await vsky(args)
+      expect([args, code]).to.deep.equal([args, 2])
+      expect(said).to.contain(part)
+    }
+    expect(calls).to.deep.equal([])
+  })
+
+  it('takes a manager\'s address that is none for a mistake of usage', async () => {
+    for (const url of ['foo', 'http://127.0.0.1:1', 'https://', 'unix:relative', 'https://127.0.0.1:1,foo', 'https://127.0.0.1:99999', ',']) {
+      const { code, said } = await vsky(['host', 'list', '--manager', url])
+      expect([url, code]).to.deep.equal([url, 2])
+      expect(said).to.contain('https://host:port')
+    }
+    expect((await vsky(['host', 'list'], { VSKY_MANAGER: '' })).code).to.equal(2)
+    expect((await vsky(['host', 'list', '--tls-dir', '/none'])).said).to.contain('ENOENT')
+  })
+
+  it('is unavailable (6) when nobody listens there, and asks the next manager of the list', async () => {
+    answers = () => []
+    expect((await vsky(['host', 'list', '--timeout', '1'], { VSKY_MANAGER: 'https://127.0.0.1:1' })).code).to.equal(6)
+    expect(await vsky(['host', 'list', '--json'], { VSKY_MANAGER: `https://127.0.0.1:1,${server.url}` })).to.deep.equal({ code: 0, out: '[]\n', said: '' })
+  })
+
+  it('is not taken in by a server of another role', async () => {
+    const other = await startRpcServer({ host: '127.0.0.1', port: 0, tls: await loadTls(join(dir, 'agent')), log: createLog({ name: 'test', level: 'silent' }), closeGraceMs: 100, handle: () => Promise.resolve([]) })
+    try {
+      expect((await vsky(['host', 'list', '--timeout', '1'], { VSKY_MANAGER: other.url })).code).to.equal(6)
+    } finally {
+      await other.close()
+    }
+  })
+
+  it('takes an answer that it can\'t read for another release, not for a mistake of the person', async () => {
+    answers = () => [{ name: 1 }]
+    expect((await vsky(['host', 'list'])).code).to.equal(70)
+    answers = () => { throw new WireFault(4711, 'unheard of') }
+    const { code, said } = await vsky(['host', 'list'])
+    expect([faultNameOf(4711), code]).to.deep.equal([undefined, 70])
+    expect(said).to.contain('another release')
+  })
+
+  it('repeats what changes something under one request id until it is done', async () => {
+    answers = (_, __, count) => {
+      if (count <= 2) throw new Fault('timed out', 'still at work')
+      return apiMethods.volumeCreate.result.format(volume)
+    }
+    expect((await vsky(['volume', 'create', 'vol1', '--size', '100MiB', '--redundancy', '2'])).code).to.equal(0)
+    expect(calls.map(({ params }) => [params.name, params.bytes, params.redundancy])).to.deep.equal(Array.from({ length: 3 }, () => ['vol1', size.toString(), 2]))
+    expect(new Set(calls.map(({ params }) => params.request)).size).to.equal(1)
+  })
+
+  it('says that the work goes on when the time is over', async () => {
+    answers = async () => { await new Promise((resolve) => setImmediate(resolve)); throw new Fault('timed out', 'still at work') }
+    const { code, said } = await vsky(['volume', 'delete', 'vol1', '--timeout', '1'])
+    expect(code).to.equal(6)
+    expect(said).to.contain('the work goes on')
+    expect(new Set(calls.map(({ params }) => params.request)).size).to.equal(1)
+  })
+
+  it('lists the newest events, or those after a number, oldest first', async () => {
+    const kept = Array.from({ length: 2345 }, (_, index) => 700 + index)
+    answers = (_, { after, limit }) => kept.filter((seq) => seq > Number(after ?? 0)).slice(0, Number(limit)).map(event)
+    const seqs = async (...args: readonly string[]): Promise<readonly number[]> => (JSON.parse((await vsky(['event', 'list', '--json', ...args])).out) as { seq: number }[]).map((each) => each.seq)
+    expect(await seqs('--limit', '3')).to.deep.equal([3042, 3043, 3044])
+    expect(await seqs('--after', '3000', '--limit', '2')).to.deep.equal([3001, 3002])
+    expect(await seqs('--after', '3044')).to.deep.equal([])
+    kept.length = 5
+    expect(await seqs()).to.deep.equal([700, 701, 702, 703, 704])
+    kept.length = 0
+    expect(await seqs()).to.deep.equal([])
+  })
+
+  it('follows events for longer than its time for one call, through a manager that is away for a moment', async () => {
+    const quietMs = 400
+    answers = async (_, { after, waitMs }, count) => {
+      if (count === 3) throw new Fault('not active', 'ask the other one')
+      if (waitMs !== undefined && count < 6) await new Promise((resolve) => setTimeout(resolve, Math.min(quietMs, Number(waitMs))))
+      if (count >= 8) throw new Fault('denied', 'enough')
+      return count % 2 === 0 ? [event(Number(after) + 1)] : []
+    }
+    const { code, out } = await vsky(['event', 'list', '--follow', '--json', '--after', '10', '--timeout', '1'])
+    expect(code).to.equal(7) // the only way in which this manager ends it
+    expect(out.trim().split('\n').map((line) => (JSON.parse(line) as { seq: number }).seq)).to.deep.equal([11, 12, 13])
+    expect(calls.slice(1).every(({ params }) => Number(params.waitMs) <= 500)).to.equal(true)
+  })
+
+  it('reads from its file what neither options nor environment say', async () => {
+    const { placeOf } = await import('../../../../tools/cli/settings.js')
+    const path = join(dir, 'cli.toml')
+    await writeFile(path, `manager = "https://10.0.0.1:8881"\ntls_dir = "/keys"\n`)
+    expect(await placeOf({}, {}, path)).to.deep.equal({ managers: ['https://10.0.0.1:8881'], tlsDir: '/keys' })
+    expect(await placeOf({ manager: 'unix:/m' }, { VSKY_MANAGER: 'https://x:1', VSKY_TLS_DIR: '/env' }, path)).to.deep.equal({ managers: ['unix:/m'], tlsDir: '/env' })
+    expect(await placeOf({}, { VSKY_MANAGER: 'https://x:1, https://y:2' }, join(dir, 'none'))).to.deep.equal({ managers: ['https://x:1', 'https://y:2'], tlsDir: '/etc/vsky/admin' })
+    await writeFile(path, 'manger = "https://10.0.0.1:8881"\ntls_dir = 7\n')
+    const refused = await placeOf({}, {}, path).then(() => '', (thrown: unknown) => String(thrown))
+    for (const part of [path, 'manger is not a setting', 'tls_dir: expected a path']) expect(refused).to.contain(part)
+  })
+})
