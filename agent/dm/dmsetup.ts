@@ -1,9 +1,9 @@
 /** The door to dmsetup. A process start costs far more than what it does, so devices go in batches. */
 import { Fault } from '../../lib/faults.js'
 import { failureText } from '../../lib/host/failure-text.js'
-import type { Run, RunResult } from '../../lib/ports.js'
+import type { Run, RunRequest, RunResult } from '../../lib/ports.js'
 import { formatConcise } from './table.js'
-import { readInfo, readNamed } from './status.js'
+import { INFO_COLUMNS, readInfo, readNamed } from './status.js'
 import type { DeviceInfo } from './status.js'
 
 export interface NewDevice {
@@ -17,57 +17,81 @@ export interface DeviceState extends DeviceInfo {
   readonly status: readonly string[]
 }
 
+export type RemoveOutcome = { readonly kind: 'removed' } | { readonly kind: 'stopped'; readonly by: 'busy' | 'absent' }
+
 export interface Dmsetup {
+  /** Makes devices in this order, so that a later one may stand on an earlier one. One process for as many as fit into its argument. */
   create(devices: readonly NewDevice[]): Promise<void>
   /** Puts a new table under a device in use: held and new I/O goes on with the new one, nothing fails. */
   reload(name: string, table: readonly string[]): Promise<void>
-  /** Gives `busy` when the first that is in use stopped it; those before it are gone. Absent devices are no error. */
-  remove(names: readonly string[]): Promise<'removed' | 'busy'>
-  /** All device-mapper devices of this host. */
-  info(): Promise<readonly DeviceInfo[]>
-  /** All devices with table and status. */
+  /**
+   * Removes them in this order with one process. `stopped` names the first that something holds, or that is not there (any more):
+   * those before it are gone, those after it were not tried.
+   */
+  remove(names: readonly string[]): Promise<RemoveOutcome>
+  /** All device-mapper devices of this host, with table, status and open count. */
   state(): Promise<readonly DeviceState[]>
 }
 
 const TIMEOUT_MS = 20_000
-/** Devices in one command line: far below the kernel's limit of 128 KiB for one argument. */
-const BATCH = 64
+/** Below the kernel's limit of 128 KiB for one argument (execve(2), MAX_ARG_STRLEN). */
+const ARGUMENT_BYTES = 96 * 1024
 
 export function createDmsetup({ run, udev }: { readonly run: Run; readonly udev: boolean }): Dmsetup {
   const env: Readonly<Record<string, string>> = udev ? {} : { DM_DISABLE_UDEV: '1' } // without it, and without udev, no device nodes appear
-  const call = async (args: readonly string[]): Promise<RunResult & { readonly request: Parameters<Run>[0] }> => {
-    const request = { file: 'dmsetup', args, env, timeoutMs: TIMEOUT_MS, maxOutputBytes: 64 * 1024 * 1024 }
+  const call = async (args: readonly string[], input?: string): Promise<RunResult & { readonly request: RunRequest }> => {
+    const request = { file: 'dmsetup', args, env, timeoutMs: TIMEOUT_MS, maxOutputBytes: 64 * 1024 * 1024, ...(input === undefined ? {} : { input }) }
     return { ...await run(request), request }
   }
-  const must = async (args: readonly string[]): Promise<string> => {
-    const result = await call(args)
+  const must = async (args: readonly string[], input?: string): Promise<string> => {
+    const result = await call(args, input)
     if (result.exit.kind !== 'code' || result.exit.code !== 0) throw new Fault('agent failed', failureText(result.request, result))
     return result.stdout
   }
-  const info = async (): Promise<readonly DeviceInfo[]> => readInfo(await must(['info', '-c', '--noheadings', '--separator', '|', '-o', 'name,uuid,open,suspended']))
   return {
     async create(devices) {
-      for (let at = 0; at < devices.length; at += BATCH) await must(['create', '--concise', formatConcise(devices.slice(at, at + BATCH))])
+      for (const batch of batchesOf(devices)) {
+        const [first] = batch
+        const concise = formatConcise(batch)
+        // One table that is too long for an argument goes by standard input, alone.
+        if (first && concise.length > ARGUMENT_BYTES) await must(['create', first.name, '--uuid', first.uuid], `${first.table.join('\n')}\n`)
+        else await must(['create', '--concise', concise])
+      }
     },
     async reload(name, table) {
-      await must(['load', name, '--table', table.join('\n')])
+      await must(['load', name], `${table.join('\n')}\n`)
       await must(['resume', '--noflush', '--nolockfs', name]) // a flush here would fail every held write
     },
     async remove(names) {
-      for (const name of names) {
-        const result = await call(['remove', name])
-        if (result.exit.kind === 'code' && result.exit.code === 0) continue
-        if (/resource busy|is in use|still in use/i.test(result.stderr)) return 'busy'
-        if (/No such device|not found/i.test(result.stderr)) continue
-        throw new Fault('agent failed', failureText(result.request, result))
-      }
-      return 'removed'
+      if (names.length === 0) return { kind: 'removed' }
+      const result = await call(['remove', ...names])
+      if (result.exit.kind === 'code' && result.exit.code === 0) return { kind: 'removed' }
+      if (/resource busy|is in use|still in use/i.test(result.stderr)) return { kind: 'stopped', by: 'busy' }
+      if (/No such device|not found/i.test(result.stderr)) return { kind: 'stopped', by: 'absent' }
+      throw new Fault('agent failed', failureText(result.request, result))
     },
-    info,
     async state() {
-      const [infos, tables, statuses] = await Promise.all([info(), must(['table']), must(['status', '--noflush'])])
+      const [infos, tables, statuses] = await Promise.all([must(['info', '-c', '--noheadings', '--separator', '|', '-o', INFO_COLUMNS]), must(['table']), must(['status', '--noflush'])])
       const [tableOf, statusOf] = [readNamed(tables), readNamed(statuses)]
-      return infos.map((each) => ({ ...each, table: tableOf.get(each.name) ?? [], status: statusOf.get(each.name) ?? [] }))
+      return readInfo(infos).map((each) => ({ ...each, table: tableOf.get(each.name) ?? [], status: statusOf.get(each.name) ?? [] }))
     },
   }
+}
+
+/** In order, each batch as long as one argument may be. */
+export function batchesOf(devices: readonly NewDevice[]): readonly (readonly NewDevice[])[] {
+  const batches: NewDevice[][] = []
+  let room = 0
+  for (const device of devices) {
+    const size = formatConcise([device]).length + 1
+    const last = batches.at(-1)
+    if (last && size <= room) {
+      last.push(device)
+      room -= size
+    } else {
+      batches.push([device])
+      room = ARGUMENT_BYTES - size
+    }
+  }
+  return batches
 }

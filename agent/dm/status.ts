@@ -40,13 +40,17 @@ export function readNamed(output: string): ReadonlyMap<string, readonly string[]
 export interface DeviceInfo {
   readonly name: string
   readonly uuid: string
+  /** How many have it open, devices built on it included. */
   readonly opens: number
   readonly suspended: boolean
+  /** `254:3` */
+  readonly devno: string
 }
 
-/** `dmsetup info -c --noheadings --separator '|' -o name,uuid,open,suspended`. */
+export const INFO_COLUMNS = 'name,uuid,open,suspended,major,minor'
+
+/** `dmsetup info -c --noheadings --separator '|' -o` with INFO_COLUMNS. */
 export function readInfo(output: string): readonly DeviceInfo[] {
-  return output.split('\n').map((line) => line.split('|')).filter((fields) => fields.length >= 4).map(([name = '', uuid = '', open = '0', suspended = '']) => ({
-    name: name.trim(), uuid: uuid.trim(), opens: Number(open), suspended: suspended.trim() === 'Suspended',
-  }))
+  return output.split('\n').map((line) => line.split('|').map((field) => field.trim())).filter((fields) => fields.length >= 6)
+    .map(([name = '', uuid = '', open = '0', suspended = '', major = '', minor = '']) => ({ name, uuid, opens: Number(open), suspended: suspended === 'Suspended', devno: `${major}:${minor}` }))
 }

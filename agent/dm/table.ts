@@ -36,14 +36,34 @@ export function readSegment(line: string): MirrorTable | undefined {
   return { length: sectors(BigInt(mirror[1] ?? '0')), legs: [primary, ...others], copy: mirror[3] === 'nosync' ? 'none' : 'all' }
 }
 
+export interface Part {
+  /** Device path or major:minor. */
+  readonly device: string
+  readonly length: Sectors
+}
+
 /** The concatenation: one line a segment. */
-export function formatConcatenation(parts: readonly { readonly device: string; readonly length: Sectors }[]): readonly string[] {
+export function formatConcatenation(parts: readonly Part[]): readonly string[] {
   let start = 0n
   return parts.map(({ device, length }) => {
     const line = `${start} ${length} linear ${device} 0`
     start += length
     return line
   })
+}
+
+/** Reads what `dmsetup table` prints for a concatenation. Undefined for anything that formatConcatenation does not write. */
+export function readConcatenation(lines: readonly string[]): readonly Part[] | undefined {
+  let end = 0n
+  const parts: Part[] = []
+  for (const line of lines) {
+    const match = /^(\d+) (\d+) linear (\S+) 0$/.exec(line)
+    if (!match || BigInt(match[1] ?? '') !== end) return undefined
+    const length = sectors(BigInt(match[2] ?? ''))
+    parts.push({ device: match[3] ?? '', length })
+    end += length
+  }
+  return parts.length > 0 ? parts : undefined
 }
 
 /** Several devices for one `dmsetup create --concise`. Names and tables hold none of its separators (, ; \). */

@@ -12,18 +12,26 @@ export interface SegmentThere {
   /** The kernel's table, its devices translated to extents; undefined when it is none that Vsky writes. */
   readonly table: MirrorTable | undefined
   readonly suspended: boolean
+  /** The kernel has given up a leg of this table. It does not try that leg again until a table is loaded. */
+  readonly failed: boolean
+}
+
+export interface TopThere {
+  /** The segments under the concatenation, in order; undefined when its table is none that Vsky writes. */
+  readonly parts: readonly { readonly index: number; readonly length: bigint }[] | undefined
+  readonly suspended: boolean
 }
 
 export interface VolumeThere {
   readonly segments: readonly SegmentThere[]
-  /** The concatenation exists. */
-  readonly top: boolean
+  /** The concatenation, if it exists. */
+  readonly top: TopThere | undefined
 }
 
 export interface HeadPlan {
   readonly create: readonly number[]
   readonly reload: readonly number[]
-  readonly createTop: boolean
+  readonly top: 'keep' | 'create' | 'reload'
 }
 
 export function planVolume(wanted: VolumeWanted, there: VolumeThere): HeadPlan {
@@ -32,18 +40,24 @@ export function planVolume(wanted: VolumeWanted, there: VolumeThere): HeadPlan {
     create: wanted.segments.filter((segment) => !known.has(segment.index)).map((segment) => segment.index),
     reload: wanted.segments.filter((segment) => {
       const segmentThere = known.get(segment.index)
-      return segmentThere !== undefined && (segmentThere.suspended || !sameTable(segment, segmentThere.table))
+      return segmentThere !== undefined && (segmentThere.suspended || !sameTable(segment, segmentThere))
     }).map((segment) => segment.index),
-    createTop: !there.top,
+    top: there.top === undefined ? 'create' : there.top.suspended || !sameParts(wanted, there.top) ? 'reload' : 'keep',
   }
 }
 
 type Segment = VolumeWanted['segments'][number]
 
-function sameTable(wanted: Segment, table: MirrorTable | undefined): boolean {
+function sameTable(wanted: Segment, { table, failed }: SegmentThere): boolean {
   if (!table || table.length !== sectorsExactly(bytes(wanted.bytes))) return false
   if (table.legs.join() !== wanted.legs.map((leg) => leg.extent).join()) return false
-  return wanted.copy === 'none' || table.copy === 'all' // a copy that has ended needs no new table
+  if (wanted.copy === 'none') return true // a copy that has ended needs no new table; a failed leg is reported, not forgotten by a reload
+  return table.copy === 'all' && !failed // a copy in which a leg failed begins again
+}
+
+function sameParts(wanted: VolumeWanted, { parts }: TopThere): boolean {
+  const line = (part: { readonly index: number; readonly length: bigint }): string => `${part.index} ${part.length}`
+  return parts?.map(line).join() === wanted.segments.map((segment) => line({ index: segment.index, length: sectorsExactly(bytes(segment.bytes)) })).join()
 }
 
 /** Throws `bad parameter` for a wish that would be unsafe or makes no sense, before anything is touched. */

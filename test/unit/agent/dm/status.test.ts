@@ -64,7 +64,7 @@ describe('dmsetup\'s lists', () => {
 
   it('tell who is open and who is suspended', () => {
     expect(readInfo('No devices found\n')).to.deep.equal([])
-    expect(readInfo('vsky-a|VSKY-x|0|Active\nvsky-b|VSKY-y|12|Suspended\n').map((each) => [each.name, each.opens, each.suspended])).to.deep.equal([['vsky-a', 0, false], ['vsky-b', 12, true]])
+    expect(readInfo('vsky-a|VSKY-x|0|Active|254|0\nvsky-b|VSKY-y|12|Suspended|254|1\n').map((each) => [each.name, each.opens, each.suspended])).to.deep.equal([['vsky-a', 0, false], ['vsky-b', 12, true]])
   })
 
   it('name a volume and its segments so that each is found again', () => {

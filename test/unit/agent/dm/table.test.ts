@@ -1,27 +1,9 @@
 import { expect } from 'chai'
-import fc from 'fast-check'
-import { formatConcatenation, formatConcise, formatSegment, readSegment, readUuid, uuidOf } from '../../../../agent/dm/table.js'
-import type { MirrorTable } from '../../../../agent/dm/table.js'
+import { formatConcatenation, formatConcise, formatSegment, readConcatenation, readSegment, readUuid, uuidOf } from '../../../../agent/dm/table.js'
 import { readInfo, readNamed, readStatus } from '../../../../agent/dm/status.js'
 import { sectors } from '../../../../lib/units.js'
 
-const anyTable: fc.Arbitrary<MirrorTable> = fc.record({
-  length: fc.bigInt({ min: 1n, max: 2n ** 40n }).map((each) => sectors(each)),
-  legs: fc.array(fc.tuple(fc.nat(259), fc.nat(999)).map(([major, minor]) => `${major}:${minor}`), { minLength: 1, maxLength: 9 }).map(([first = '8:0', ...rest]): [string, ...string[]] => [first, ...rest]),
-  copy: fc.constantFrom('none', 'all'),
-}).map((table) => (table.legs.length === 1 ? { ...table, copy: 'none' } : table))
-
 describe('a segment\'s table', () => {
-  it('reads back as it was written', () => {
-    fc.assert(fc.property(anyTable, (table) => { expect(readSegment(formatSegment(table))).to.deep.equal(table) }))
-  })
-
-  it('always makes the kernel hold what a leg did not take', () => {
-    fc.assert(fc.property(anyTable, (table) => {
-      if (table.legs.length > 1) expect(formatSegment(table)).to.match(/ 1 handle_errors$/)
-    }))
-  })
-
   it('with one leg is a linear', () => {
     expect(formatSegment({ length: sectors(2048n), legs: ['/dev/sda'], copy: 'none' })).to.equal('0 2048 linear /dev/sda 0')
   })
@@ -42,6 +24,12 @@ describe('a segment\'s table', () => {
 describe('a volume\'s concatenation', () => {
   it('puts segment after segment without a gap', () => {
     expect(formatConcatenation([{ device: '/dev/mapper/a', length: sectors(8n) }, { device: '/dev/mapper/b', length: sectors(3n) }])).to.deep.equal(['0 8 linear /dev/mapper/a 0', '8 3 linear /dev/mapper/b 0'])
+  })
+
+  it('with a gap, an overlap or a line of another kind is not taken for ours', () => {
+    for (const lines of [[], ['8 8 linear a 0'], ['0 8 linear a 0', '9 8 linear b 0'], ['0 8 linear a 0', '4 8 linear b 0'], ['0 8 linear a 8'], ['0 8 error'], ['']]) {
+      expect(readConcatenation(lines), String(lines)).to.equal(undefined)
+    }
   })
 
   it('is made in one command with others', () => {
@@ -69,6 +57,8 @@ describe('the kernel\'s status', () => {
 
   it('is read for all devices at once', () => {
     expect([...readNamed('a: 0 8 linear \na: 8 8 linear \nb: 0 8 error \n')]).to.deep.equal([['a', ['0 8 linear', '8 8 linear']], ['b', ['0 8 error']]])
-    expect(readInfo('a|VSKY-x|2|Active\nb||0|Suspended\n')).to.deep.equal([{ name: 'a', uuid: 'VSKY-x', opens: 2, suspended: false }, { name: 'b', uuid: '', opens: 0, suspended: true }])
+    expect(readInfo('a|VSKY-x|2|Active|254|0\nb||0|Suspended|254|17\n')).to.deep.equal([
+      { name: 'a', uuid: 'VSKY-x', opens: 2, suspended: false, devno: '254:0' }, { name: 'b', uuid: '', opens: 0, suspended: true, devno: '254:17' },
+    ])
   })
 })

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { checkWish, planVolume } from '../../../../agent/head/plan.js'
-import type { SegmentThere } from '../../../../agent/head/plan.js'
+import type { SegmentThere, TopThere } from '../../../../agent/head/plan.js'
 import { Fault } from '../../../../lib/faults.js'
 import { legStates } from '../../../../lib/model.js'
 import type { LegWanted, SegmentWanted, VolumeWanted } from '../../../../lib/wire/agent.js'
@@ -85,25 +85,28 @@ describe('a wish for a volume', () => {
 
 const there = ({ index, bytes: size, copy, legs }: SegmentWanted, more: Partial<SegmentThere> = {}): SegmentThere => {
   const [first, ...others] = legs.map((each) => each.extent)
-  return { index, suspended: false, table: first === undefined ? undefined : { length: sectorsExactly(bytes(size)), legs: [first, ...others], copy }, ...more }
+  return { index, suspended: false, failed: false, table: first === undefined ? undefined : { length: sectorsExactly(bytes(size)), legs: [first, ...others], copy }, ...more }
 }
+
+/** The concatenation as it should stand for this volume. */
+const topOf = (wanted: VolumeWanted): TopThere => ({ suspended: false, parts: wanted.segments.map((each) => ({ index: each.index, length: sectorsExactly(bytes(each.bytes)) })) })
 
 describe('the plan for a volume', () => {
   it('makes what is missing, reloads what differs, leaves what is right', () => {
     const wanted = volume([segment(0), segment(1), segment(2)])
     const other = there({ ...segment(1), legs: [leg(12), leg(11)] })
-    expect(planVolume(wanted, { segments: [there(segment(0)), other], top: true })).to.deep.equal({ create: [2], reload: [1], createTop: false })
+    expect(planVolume(wanted, { segments: [there(segment(0)), other], top: topOf(wanted) })).to.deep.equal({ create: [2], reload: [1], top: 'keep' })
   })
 
   it('reloads a mirror of another length, and a table that is none of ours', () => {
     for (const each of [there(segment(0, { bytes: MIB })), there(segment(0), { table: undefined })]) {
-      expect(planVolume(volume([segment(0)]), { segments: [each], top: true }).reload).to.deep.equal([0])
+      expect(planVolume(volume([segment(0)]), { segments: [each], top: topOf(volume([segment(0)])) }).reload).to.deep.equal([0])
     }
   })
 
   it('does not begin a copy anew that is under way', () => {
     const wanted = volume([segment(0, { copy: 'all', legs: [leg(1), leg(2, 'syncing')] })])
-    expect(planVolume(wanted, { segments: wanted.segments.map((each) => there(each)), top: true })).to.deep.equal({ create: [], reload: [], createTop: false })
+    expect(planVolume(wanted, { segments: wanted.segments.map((each) => there(each)), top: topOf(wanted) })).to.deep.equal({ create: [], reload: [], top: 'keep' })
   })
 
   it('asks nothing of a head once it was carried out, and names no segment twice, for any volume', () => {
@@ -122,12 +125,13 @@ describe('the plan for a volume', () => {
           default: return []
         }
       })
-      const plan = planVolume(wanted, { segments: before, top })
+      const plan = planVolume(wanted, { segments: before, top: top ? topOf(wanted) : undefined })
       const touched = [...plan.create, ...plan.reload]
       expect(new Set(touched).size).to.equal(touched.length)
       expect(plan.create.some((index) => before.some((each) => each.index === index))).to.equal(false)
       const after = wanted.segments.map((each) => (touched.includes(each.index) ? there(each) : before.find((old) => old.index === each.index) ?? there(each, { table: undefined })))
-      expect(planVolume(wanted, { segments: after, top: top || plan.createTop })).to.deep.equal({ create: [], reload: [], createTop: false })
+      expect(planVolume(wanted, { segments: after, top: topOf(wanted) })).to.deep.equal({ create: [], reload: [], top: 'keep' })
+      expect(plan.top).to.equal(top ? 'keep' : 'create')
     }))
   })
 })

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { checkWish, planVolume } from '../../../../agent/head/plan.js'
-import { nodeRecord } from '../../../../agent/iscsi/node-record.js'
+import type { SegmentThere, TopThere } from '../../../../agent/head/plan.js'
 import type { LegWanted, VolumeWanted } from '../../../../lib/wire/agent.js'
 import { sectors } from '../../../../lib/units.js'
 
@@ -10,38 +10,66 @@ const chap = { initiator: 'iqn.h', user: 'hd1', password: 'secretsecret' }
 const volume = (more: Partial<VolumeWanted['segments'][number]> = {}, bytes = 1048576n): VolumeWanted => ({
   volume: 'a'.repeat(32), name: 'v', attachEpoch: 1, bytes, chap, segments: [{ index: 0, generation: 1, bytes: 1048576n, copy: 'none', legs: [leg(one, 'st1'), leg(two, 'st2')], ...more }],
 })
-const table = (legs: [string, ...string[]], copy: 'none' | 'all' = 'none'): { index: number; table: { length: ReturnType<typeof sectors>; legs: [string, ...string[]]; copy: 'none' | 'all' }; suspended: boolean } => ({ index: 0, table: { length: sectors(2048n), legs, copy }, suspended: false })
+const there = (legs: readonly (string | undefined)[], more: Partial<SegmentThere> = {}, copy: 'none' | 'all' = 'none'): SegmentThere => {
+  const [primary = '', ...others] = legs.map((each) => each ?? '')
+  return { index: 0, table: { length: sectors(2048n), legs: [primary, ...others], copy }, suspended: false, failed: false, ...more }
+}
+const top: TopThere = { parts: [{ index: 0, length: 2048n }], suspended: false }
+const copying = (): VolumeWanted => volume({ copy: 'all', legs: [leg(one, 'st1'), leg(two, 'st2', 'syncing')] })
 
 describe('what a head does for a volume', () => {
   it('makes all of it where nothing is', () => {
-    expect(planVolume(volume(), { segments: [], top: false })).to.deep.equal({ create: [0], reload: [], createTop: true })
+    expect(planVolume(volume(), { segments: [], top: undefined })).to.deep.equal({ create: [0], reload: [], top: 'create' })
   })
 
   it('does nothing where it is as it should be', () => {
-    expect(planVolume(volume(), { segments: [table([one ?? '', two ?? ''])], top: true })).to.deep.equal({ create: [], reload: [], createTop: false })
+    expect(planVolume(volume(), { segments: [there([one, two])], top })).to.deep.equal({ create: [], reload: [], top: 'keep' })
   })
 
   it('completes what was begun', () => {
-    expect(planVolume(volume(), { segments: [table([one ?? '', two ?? ''])], top: false })).to.deep.equal({ create: [], reload: [], createTop: true })
+    expect(planVolume(volume(), { segments: [there([one, two])], top: undefined })).to.deep.equal({ create: [], reload: [], top: 'create' })
   })
 
   it('reloads a mirror that has a leg too many, too few, or another order', () => {
     for (const legs of [[one, two, three], [one], [two, one]]) {
-      expect(planVolume(volume(), { segments: [table(legs as [string, ...string[]])], top: true }).reload, String(legs)).to.deep.equal([0])
+      expect(planVolume(volume(), { segments: [there(legs)], top }).reload, String(legs)).to.deep.equal([0])
     }
   })
 
+  it('reloads a mirror whose table is none that Vsky writes, or of another size', () => {
+    expect(planVolume(volume(), { segments: [there([one, two], { table: undefined })], top }).reload).to.deep.equal([0])
+    expect(planVolume(volume(), { segments: [there([one, two], { table: { length: sectors(4096n), legs: [one ?? '', two ?? ''], copy: 'none' } })], top }).reload).to.deep.equal([0])
+  })
+
   it('leaves a mirror alone whose copy has ended', () => {
-    expect(planVolume(volume(), { segments: [table([one ?? '', two ?? ''], 'all')], top: true }).reload).to.deep.equal([])
+    expect(planVolume(volume(), { segments: [there([one, two], {}, 'all')], top }).reload).to.deep.equal([])
+  })
+
+  it('leaves a copy alone that is under way', () => {
+    expect(planVolume(copying(), { segments: [there([one, two], {}, 'all')], top }).reload).to.deep.equal([])
   })
 
   it('reloads a mirror that claims equal legs when a copy is needed', () => {
-    const wanted = volume({ copy: 'all', legs: [leg(one, 'st1'), leg(two, 'st2', 'syncing')] })
-    expect(planVolume(wanted, { segments: [table([one ?? '', two ?? ''])], top: true }).reload).to.deep.equal([0])
+    expect(planVolume(copying(), { segments: [there([one, two])], top }).reload).to.deep.equal([0])
+  })
+
+  it('begins a copy again in which a leg failed', () => {
+    expect(planVolume(copying(), { segments: [there([one, two], { failed: true }, 'all')], top }).reload).to.deep.equal([0])
+  })
+
+  it('does not make a failed leg look well by loading the same table again', () => {
+    expect(planVolume(volume(), { segments: [there([one, two], { failed: true })], top }).reload).to.deep.equal([])
   })
 
   it('resumes what a crash left suspended', () => {
-    expect(planVolume(volume(), { segments: [{ ...table([one ?? '', two ?? '']), suspended: true }], top: true }).reload).to.deep.equal([0])
+    expect(planVolume(volume(), { segments: [there([one, two], { suspended: true })], top }).reload).to.deep.equal([0])
+    expect(planVolume(volume(), { segments: [there([one, two])], top: { ...top, suspended: true } }).top).to.equal('reload')
+  })
+
+  it('reloads a concatenation that is not of exactly these segments', () => {
+    for (const parts of [undefined, [{ index: 0, length: 1024n }], [{ index: -1, length: 2048n }], [{ index: 0, length: 2048n }, { index: 1, length: 8n }]]) {
+      expect(planVolume(volume(), { segments: [there([one, two])], top: { parts, suspended: false } }).top, String(parts?.length)).to.equal('reload')
+    }
   })
 })
 
@@ -59,14 +87,5 @@ describe('an order that would be unsafe', () => {
 
   it('is not confused with a good one', () => {
     expect(() => { checkWish(volume()) }).not.to.throw()
-  })
-})
-
-describe('the record of an iSCSI target', () => {
-  const text = nodeRecord({ target: 'iqn.2026-11.io.vsky:storage.st1', address: '10.77.0.21', chap })
-  it('carries our timers, our credentials, and no automatic scan', () => {
-    for (const line of ['node.session.timeo.replacement_timeout = 1', 'node.conn[0].timeo.noop_out_interval = 1', 'node.conn[0].timeo.noop_out_timeout = 2', 'node.session.scan = manual', 'node.startup = manual', 'node.session.auth.authmethod = CHAP', 'node.session.auth.password = secretsecret']) {
-      expect(text.split('\n')).to.include(line)
-    }
   })
 })

@@ -89,7 +89,7 @@ describe('vsky', function () {
   it('asks nobody when the mistake can be seen here', async () => {
     answers = () => ({})
     const wrong: readonly (readonly [readonly string[], string])[] = [
-      [['volume', 'create', 'v', '--size', '1x'], 'is not a size'], [['volume', 'create', 'v', '--size', '1000000'], 'not a multiple of 512'], [['volume', 'create', 'v', '--size', '0'], 'less than the smallest'],
+      [['volume', 'create', 'v', '--size', '1x'], 'is not a size'], [['volume', 'create', 'v', '--size', '1000000001'], 'not a multiple of 512'], [['volume', 'create', 'v', '--size', '0'], 'less than the smallest'],
       [['volume', 'create', '-v-', '--size', '1G'], 'unknown option'], [['volume', 'create', 'a/b', '--size', '1G'], 'can\'t be the name'], [['volume', 'create', 'v'], '--size'],
       [['volume', 'create', 'v', '--size', '1G', '--redundancy', '10'], 'from 1 to 9'], [['disk', 'add', 'st1', 'sdb'], 'not the path of a block device'], [['volume', 'list', '--timeout', '0'], '--timeout takes'],
       [['volume', 'show', 'a\u0001b'], 'cannot be sent'], [['volume', 'fly'], 'unknown command'],

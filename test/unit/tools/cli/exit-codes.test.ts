@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { Fault, faults } from '../../../../lib/faults.js'
 import type { FaultName } from '../../../../lib/faults.js'
 import { RemoteFault, TransportError } from '../../../../lib/rpc/client.js'
-import { UsageError } from '../../../../tools/cli/connect.js'
+import { UsageError } from '../../../../tools/cli/settings.js'
 import { exitCodes, explain } from '../../../../tools/cli/explain.js'
 
 const names = Object.keys(faults) as readonly FaultName[]

@@ -1,0 +1,79 @@
+/** What the kernel shows of iSCSI sessions and of the SCSI disks behind them. Reads only; no process is started. */
+import { readFile, readdir, realpath } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+
+const SESSIONS = '/sys/class/iscsi_session'
+
+export interface Session {
+  /** open-iscsi's number of it. */
+  readonly sid: string
+  readonly target: string
+  /** `LOGGED_IN`, `FAILED` (connection lost), `FREE` (given up). */
+  readonly state: string
+  /** `host7` */
+  readonly host: string
+  readonly path: string
+}
+
+/** All sessions of this host, ours or not. */
+export async function sessions(): Promise<readonly Session[]> {
+  const names = await readdir(SESSIONS).catch(() => [])
+  const found = await Promise.all(names.map(async (name): Promise<readonly Session[]> => {
+    try {
+      const at = join(SESSIONS, name)
+      const [target, state, path] = await Promise.all([readFile(join(at, 'targetname'), 'utf8'), readFile(join(at, 'state'), 'utf8'), realpath(join(at, 'device'))])
+      const host = /\/(host\d+)\//.exec(`${path}/`)?.[1]
+      return host === undefined ? [] : [{ sid: name.slice('session'.length), target: target.trim(), state: state.trim(), host, path }]
+    } catch {
+      return [] // it has just ended
+    }
+  }))
+  return found.flat()
+}
+
+/** The SCSI disks of a session, by name (`sda`). */
+export async function disksOf(session: Session): Promise<readonly string[]> {
+  const target = targetPath(session)
+  const entries = await readdir(target).catch(() => [])
+  const disks = await Promise.all(entries.filter((entry) => /^\d+:\d+:\d+:\d+$/.test(entry)).map((entry) => readdir(join(target, entry, 'block')).catch(() => [])))
+  return disks.flat()
+}
+
+export async function diskAt(session: Session, lun: number): Promise<string | undefined> {
+  const at = join(targetPath(session), `${session.host.slice('host'.length)}:0:0:${lun}`, 'block')
+  return (await readdir(at).catch(() => []))[0]
+}
+
+function targetPath({ path, host }: Session): string {
+  return join(path, `target${host.slice('host'.length)}:0:0`)
+}
+
+/** VPD page 0x80: a header of four bytes, then the unit serial number, which is the extent's id. (The WWN holds only 25 digits of it.) */
+export async function serialOf(disk: string): Promise<string | undefined> {
+  const page = await readFile(`/sys/block/${disk}/device/vpd_pg80`).catch(() => undefined)
+  return page && page.subarray(4).toString('latin1').replace(/[\0 ]+$/, '').trim()
+}
+
+/** Whether another block device (one of ours, or a stranger's) is built on this disk. */
+export async function isHeld(disk: string): Promise<boolean> {
+  return (await readdir(`/sys/block/${disk}/holders`).catch(() => [])).length > 0
+}
+
+/** The extent behind a device number such as `8:16`: a LUN by its serial number, a local leg by its logical volume's name. */
+export async function extentOf(devno: string): Promise<string | undefined> {
+  const name = basename(await realpath(`/sys/dev/block/${devno}`).catch(() => ''))
+  const mapped = await readFile(`/sys/block/${name}/dm/name`, 'utf8').catch(() => undefined)
+  return mapped === undefined ? serialOf(name) : /^vsky_[0-9a-f]{32}-([0-9a-f]{32})$/.exec(mapped.trim())?.[1]
+}
+
+/** What is wrong with a disk that should be this extent of exactly this size; undefined when nothing is. */
+export async function problemOf(disk: string, wanted: { readonly extent: string; readonly bytes: bigint }): Promise<string | undefined> {
+  const [serial, wwid, size] = await Promise.all([
+    serialOf(disk), readFile(`/sys/block/${disk}/device/wwid`, 'utf8').catch(() => ''), readFile(`/sys/block/${disk}/size`, 'utf8').catch(() => '0'),
+  ])
+  if (serial !== wanted.extent) return `its serial number is ${serial ?? 'unreadable'}, expected ${wanted.extent}`
+  const wwn = `naa.6001405${wanted.extent.slice(0, 25)}`
+  if (wwid.trim() !== wwn) return `its WWN is ${wwid.trim() || 'unreadable'}, expected ${wwn}`
+  const bytes = BigInt(size.trim()) * 512n
+  return bytes === wanted.bytes ? undefined : `it has ${bytes} bytes, expected ${wanted.bytes}`
+}
