@@ -14,7 +14,7 @@ import { ConfigError, readConfig } from './config.js'
 import { createAgentHandler } from './core/door.js'
 import { epochFile, openEpochs } from './core/epoch.js'
 import { createJournal } from './core/journal.js'
-import { keepRegistered } from './core/registration.js'
+import { createRegistration } from './core/registration.js'
 import { createHeadRole } from './head/role.js'
 import { createStorageRole } from './storage/role.js'
 
@@ -60,10 +60,16 @@ async function serve(path: string): Promise<void> {
   const storage = config.roles.includes('storage')
     ? await createStorageRole({ ...shared, host: config.name, initiator, dataAddresses: config.dataAddresses, lvmTypes: config.lvmTypes })
     : undefined
-  const head = config.roles.includes('head')
-    ? await createHeadRole({ ...shared, localDevice: (extent) => storage?.localDevice(extent) ?? Promise.resolve(undefined) })
-    : undefined
   let changes = 0
+  const registration = createRegistration({
+    managers: config.managers, tls, changed: () => changes, clock: systemClock, log,
+    self: {
+      name: config.name, roles: config.roles, zone: config.zone, address: config.listen, dataAddresses: config.dataAddresses, initiator, version, bootId, incarnation, disks: config.disks,
+    },
+  })
+  const head = config.roles.includes('head')
+    ? await createHeadRole({ ...shared, onEvent: (volumes) => { registration.report(volumes) }, localDevice: (extent) => storage?.localDevice(extent) ?? Promise.resolve(undefined) })
+    : undefined
   // Exports come back before anything else, with or without a manager.
   await storage?.start()
   await head?.start()
@@ -73,19 +79,14 @@ async function serve(path: string): Promise<void> {
     handle: createAgentHandler({ host: config.name, bootId, incarnation, epochs, journal, storage, head, clock: systemClock, log, onChange: () => { changes += 1 } }),
   })
   const stopping = new AbortController()
-  const registration = keepRegistered({
-    managers: config.managers, tls, changed: () => changes, clock: systemClock, log,
-    self: {
-      name: config.name, roles: config.roles, zone: config.zone, address: config.listen, dataAddresses: config.dataAddresses, initiator, version, bootId, incarnation, disks: config.disks,
-    },
-  }, stopping.signal)
+  const registered = registration.keep(stopping.signal)
   log.info('serving', { roles: config.roles, address: server.url, epoch: epochs.current(), version })
   const stop = (signal: string): void => {
     log.info('stopping: devices and exports stay up', { signal })
     void (async () => {
       stopping.abort()
       await server.close()
-      await registration
+      await registered
       await Promise.all([storage?.stop(), head?.stop(), journal.flush()])
       process.exit(0)
     })()

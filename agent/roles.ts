@@ -27,7 +27,8 @@ export interface HeadRole {
   /** Adopts the volumes that are up already (the agent was restarted, the host was not). */
   start(): Promise<void>
   stop(): Promise<void>
-  observe(): Promise<{ readonly volumes: readonly VolumeSeen[]; readonly foreign: readonly ForeignSeen[] }>
+  /** `copyRate`: bytes per second that copies may take together from now on. */
+  observe(copyRate?: bigint): Promise<{ readonly volumes: readonly VolumeSeen[]; readonly foreign: readonly ForeignSeen[] }>
   attachVolume(wanted: VolumeWanted, stillMine: StillMine): Promise<VolumeSeen>
   detachVolume(wanted: { readonly volume: string; readonly attachEpoch: number }, stillMine: StillMine): Promise<void>
 }

@@ -25,6 +25,8 @@ export const faults = {
   'unknown job': { code: 1004, class: 'not found', correction: 'vsky job list names the jobs' },
   'unknown extent': { code: 1005, class: 'not found', correction: 'the next turn of the manager puts it right' },
 
+  'unknown object': { code: 1006, class: 'not found', correction: 'name a volume, a host, a disk (HOST:DEVICE) or a job' },
+
   'name taken': { code: 1101, class: 'conflict', correction: 'choose another name, or delete the volume that has it' },
   'volume busy': { code: 1102, class: 'conflict', correction: 'wait for what is under way (vsky volume show tells), then try again' },
   'volume attached': { code: 1103, class: 'conflict', correction: 'detach the volume from its head server first' },
@@ -36,6 +38,8 @@ export const faults = {
   'wrong role': { code: 1109, class: 'conflict', correction: 'choose a host with the role that is needed' },
   'job finished': { code: 1110, class: 'conflict', correction: 'nothing has to be done' },
   'foreign object': { code: 1111, class: 'conflict', correction: 'something that Vsky did not make stands in the way: remove or rename it by hand' },
+
+  'host online': { code: 1112, class: 'conflict', correction: 'ask it: detach the volume there, or stop the host first' },
 
   'no room': { code: 1201, class: 'no room', correction: 'add a disk on a storage server that holds no leg of this volume' },
   'too few servers': { code: 1202, class: 'no room', correction: 'ask for fewer legs, or add storage servers' },

@@ -9,8 +9,8 @@ export type HostRole = (typeof hostRoles)[number]
 export const diskStates = ['preparing', 'ready', 'missing', 'failed', 'removing'] as const
 export type DiskState = (typeof diskStates)[number]
 
-/** `creating` and `deleting` own extents without being usable; between `detached` and `attached` a head is at work. */
-export const volumePhases = ['creating', 'detached', 'attaching', 'attached', 'detaching', 'deleting'] as const
+/** `creating` and `deleting` own extents without being usable; between `detached` and `attached` a head is at work; `fencing`: a lost head is shut out. */
+export const volumePhases = ['creating', 'detached', 'attaching', 'attached', 'detaching', 'fencing', 'deleting'] as const
 export type VolumePhase = (typeof volumePhases)[number]
 
 /**

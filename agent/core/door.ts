@@ -56,8 +56,8 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
     }
   }
 
-  async function observe(): Promise<Observation> {
-    const [storage, head] = await Promise.all([options.storage?.observe(), options.head?.observe()])
+  async function observe(copyRate?: bigint): Promise<Observation> {
+    const [storage, head] = await Promise.all([options.storage?.observe(), options.head?.observe(copyRate)])
     return {
       host: options.host, bootId: options.bootId, incarnation: options.incarnation, epoch: epochs.current(), disks: storage?.disks ?? [], extents: storage?.extents ?? [],
       volumes: head?.volumes ?? [], foreign: [...storage?.foreign ?? [], ...head?.foreign ?? []],
@@ -97,7 +97,7 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
   }
   const m = agentMethods
   const operations = new Map<string, Operation>([
-    [m.observe.name, async () => m.observe.result.format(await observe())],
+    [m.observe.name, async (value) => m.observe.result.format(await observe(m.observe.params.parse(value, '').copyRate))],
     [m.fence.name, async (value) => {
       const { epoch, op } = m.fence.params.parse(value, '')
       await epochs.fence(epoch, FENCE_WAIT_MS)

@@ -5,6 +5,7 @@ import { messageOf } from '../../lib/faults.js'
 import type { Clock, Log } from '../../lib/ports.js'
 import { createRpcClient } from '../../lib/rpc/client.js'
 import type { RpcClient } from '../../lib/rpc/client.js'
+import type { VolumeSeen } from '../../lib/wire/agent.js'
 
 export interface RegistrationOptions {
   readonly managers: readonly string[]
@@ -19,11 +20,29 @@ export interface RegistrationOptions {
 const CALL_MS = 4000
 const PAUSES_MS = [250, 500, 1000, 2000] as const
 
-/** Runs until the signal aborts. */
-export async function keepRegistered(options: RegistrationOptions, signal: AbortSignal): Promise<void> {
-  const { managers, tls, clock, log } = options
+export interface Registration {
+  /** Runs until the signal aborts. */
+  keep(signal: AbortSignal): Promise<void>
+  /** Tells the manager at once what became of volumes. Never fails: whoever is not reached looks by himself when he is back. */
+  report(volumes: readonly VolumeSeen[]): void
+}
+
+export function createRegistration(options: RegistrationOptions): Registration {
+  const { managers, tls, log, self: { name, bootId, incarnation } } = options
   const clients = managers.map((url) => createRpcClient({ url, tls: { ...tls, serverRoles: ['manager'] }, timeoutMs: CALL_MS }))
-  let at = 0
+  const turn = { at: 0 }
+  return {
+    keep: (signal) => keepRegistered(options, clients, turn, signal),
+    report(volumes) {
+      const client = clients[turn.at % clients.length]
+      void client?.call(apiMethods.hostReport.name, [apiMethods.hostReport.params.format({ name, bootId, incarnation, volumes })])
+        .catch((thrown: unknown) => { log.warn('a report did not reach the manager: it looks by itself', { error: messageOf(thrown) }) })
+    },
+  }
+}
+
+async function keepRegistered(options: RegistrationOptions, clients: readonly RpcClient[], turn: { at: number }, signal: AbortSignal): Promise<void> {
+  const { clock, log } = options
   let failures = 0
   let told = ''
   const tell = (state: string, detail: string): void => {
@@ -31,7 +50,7 @@ export async function keepRegistered(options: RegistrationOptions, signal: Abort
     told = state
   }
   while (!signal.aborted) {
-    const client = clients[at % clients.length]
+    const client = clients[turn.at % clients.length]
     if (!client) return
     let pause: number
     try {
@@ -39,7 +58,7 @@ export async function keepRegistered(options: RegistrationOptions, signal: Abort
     } catch (thrown) {
       if (signal.aborted) break
       tell('no manager answers: volumes keep serving', messageOf(thrown))
-      at += 1
+      turn.at += 1
       pause = PAUSES_MS[Math.min(failures, PAUSES_MS.length - 1)] ?? 2000
       failures += 1
     }

@@ -29,26 +29,62 @@ export interface Dmsetup {
    * those before it are gone, those after it were not tried.
    */
   remove(names: readonly string[]): Promise<RemoveOutcome>
+  /** A message to the first target of a device. */
+  message(name: string, text: string): Promise<void>
   /** All device-mapper devices of this host, with table, status and open count. */
   state(): Promise<readonly DeviceState[]>
+  /** Name → event counter of all devices. */
+  counters(): Promise<ReadonlyMap<string, number>>
+  /**
+   * Asleep in the kernel until a device's event counter has passed `counter`. `gone`: it is no longer there. `stopped`: by the signal, or
+   * after an hour.
+   */
+  wait(name: string, counter: number, signal: AbortSignal): Promise<'event' | 'gone' | 'stopped'>
+  /** Name → status lines of all devices. */
+  status(): Promise<ReadonlyMap<string, readonly string[]>>
 }
 
 const TIMEOUT_MS = 20_000
+/**
+ * A suspend that is killed while it waits leaves a mirror that no later one, and no removal, ever gets past (seen on kernel 6.1: only a
+ * reboot helps), and a multipath that answers errors. So nothing that suspends has a limit that could be reached: what it waits for
+ * ends by the timers of iSCSI and SCSI.
+ */
+const SUSPEND_MS = 24 * 3600 * 1000
+const WAIT_MS = 3_600_000
 /** Below the kernel's limit of 128 KiB for one argument (execve(2), MAX_ARG_STRLEN). */
 const ARGUMENT_BYTES = 96 * 1024
 
-export function createDmsetup({ run, udev }: { readonly run: Run; readonly udev: boolean }): Dmsetup {
+export interface DmsetupOptions {
+  readonly run: Run
+  /** A runner of its own: waiting programs must not take the places of working ones. */
+  readonly waiting: Run
+  readonly udev: boolean
+}
+
+export function createDmsetup({ run, waiting, udev }: DmsetupOptions): Dmsetup {
   const env: Readonly<Record<string, string>> = udev ? {} : { DM_DISABLE_UDEV: '1' } // without it, and without udev, no device nodes appear
-  const call = async (args: readonly string[], input?: string): Promise<RunResult & { readonly request: RunRequest }> => {
-    const request = { file: 'dmsetup', args, env, timeoutMs: TIMEOUT_MS, maxOutputBytes: 64 * 1024 * 1024, ...(input === undefined ? {} : { input }) }
+  const call = async (args: readonly string[], input?: string, timeoutMs = TIMEOUT_MS): Promise<RunResult & { readonly request: RunRequest }> => {
+    const request = { file: 'dmsetup', args, env, timeoutMs, maxOutputBytes: 64 * 1024 * 1024, ...(input === undefined ? {} : { input }) }
     return { ...await run(request), request }
   }
-  const must = async (args: readonly string[], input?: string): Promise<string> => {
-    const result = await call(args, input)
+  const must = async (args: readonly string[], input?: string, timeoutMs = TIMEOUT_MS): Promise<string> => {
+    const result = await call(args, input, timeoutMs)
     if (result.exit.kind !== 'code' || result.exit.code !== 0) throw new Fault('agent failed', failureText(result.request, result))
     return result.stdout
   }
+  const status = async (): Promise<ReadonlyMap<string, readonly string[]>> => readNamed(await must(['status', '--noflush']))
   return {
+    status,
+    async counters() {
+      const text = await must(['info', '-c', '--noheadings', '--separator', '|', '-o', 'name,events'])
+      return new Map(text.split('\n').map((line) => line.split('|')).filter((fields) => fields.length === 2).map(([name = '', count = '']) => [name.trim(), Number(count)]))
+    },
+    async wait(name, counter, signal) {
+      const { exit } = await waiting({ file: 'dmsetup', args: ['wait', '--noflush', name, String(counter)], env, timeoutMs: WAIT_MS, signal })
+      if (exit.kind === 'code') return exit.code === 0 ? 'event' : 'gone'
+      return exit.kind === 'timeout' || exit.kind === 'cancelled' ? 'stopped' : 'gone'
+    },
     async create(devices) {
       for (const batch of batchesOf(devices)) {
         const [first] = batch
@@ -60,19 +96,22 @@ export function createDmsetup({ run, udev }: { readonly run: Run; readonly udev:
     },
     async reload(name, table) {
       await must(['load', name], `${table.join('\n')}\n`)
-      await must(['resume', '--noflush', '--nolockfs', name]) // a flush here would fail every held write
+      await must(['resume', '--noflush', '--nolockfs', name], undefined, SUSPEND_MS) // a flush here would fail every held write
+    },
+    async message(name, text) {
+      await must(['message', name, '0', ...text.split(' ')])
     },
     async remove(names) {
       if (names.length === 0) return { kind: 'removed' }
-      const result = await call(['remove', ...names])
+      const result = await call(['remove', ...names], undefined, SUSPEND_MS)
       if (result.exit.kind === 'code' && result.exit.code === 0) return { kind: 'removed' }
       if (/resource busy|is in use|still in use/i.test(result.stderr)) return { kind: 'stopped', by: 'busy' }
       if (/No such device|not found/i.test(result.stderr)) return { kind: 'stopped', by: 'absent' }
       throw new Fault('agent failed', failureText(result.request, result))
     },
     async state() {
-      const [infos, tables, statuses] = await Promise.all([must(['info', '-c', '--noheadings', '--separator', '|', '-o', INFO_COLUMNS]), must(['table']), must(['status', '--noflush'])])
-      const [tableOf, statusOf] = [readNamed(tables), readNamed(statuses)]
+      const [infos, tables, statusOf] = await Promise.all([must(['info', '-c', '--noheadings', '--separator', '|', '-o', INFO_COLUMNS]), must(['table']), status()])
+      const tableOf = readNamed(tables)
       return readInfo(infos).map((each) => ({ ...each, table: tableOf.get(each.name) ?? [], status: statusOf.get(each.name) ?? [] }))
     },
   }

@@ -24,6 +24,11 @@ export function readStatus(line: string): MirrorStatus | undefined {
   }
 }
 
+/** Whether a queue's path has failed: `… 254:8 F 1`. Source: dm-mpath.c multipath_status(). */
+export function readQueueFailed(line: string): boolean {
+  return / multipath /.test(line) && / \d+:\d+ F \d+\s*$/.test(line)
+}
+
 /** `name: 0 1 linear …` lines of `dmsetup table` and `dmsetup status` for all devices: name → its lines. */
 export function readNamed(output: string): ReadonlyMap<string, readonly string[]> {
   const found = new Map<string, string[]>()

@@ -36,14 +36,14 @@ export function readSegment(line: string): MirrorTable | undefined {
   return { length: sectors(BigInt(mirror[1] ?? '0')), legs: [primary, ...others], copy: mirror[3] === 'nosync' ? 'none' : 'all' }
 }
 
-export interface Part {
+export interface Piece {
   /** Device path or major:minor. */
   readonly device: string
   readonly length: Sectors
 }
 
 /** The concatenation: one line a segment. */
-export function formatConcatenation(parts: readonly Part[]): readonly string[] {
+export function formatConcatenation(parts: readonly Piece[]): readonly string[] {
   let start = 0n
   return parts.map(({ device, length }) => {
     const line = `${start} ${length} linear ${device} 0`
@@ -53,9 +53,9 @@ export function formatConcatenation(parts: readonly Part[]): readonly string[] {
 }
 
 /** Reads what `dmsetup table` prints for a concatenation. Undefined for anything that formatConcatenation does not write. */
-export function readConcatenation(lines: readonly string[]): readonly Part[] | undefined {
+export function readConcatenation(lines: readonly string[]): readonly Piece[] | undefined {
   let end = 0n
-  const parts: Part[] = []
+  const parts: Piece[] = []
   for (const line of lines) {
     const match = /^(\d+) (\d+) linear (\S+) 0$/.exec(line)
     if (!match || BigInt(match[1] ?? '') !== end) return undefined
@@ -71,20 +71,43 @@ export function formatConcise(devices: readonly { readonly name: string; readonl
   return devices.map(({ name, uuid, table }) => `${name},${uuid},,rw,${table.join(',')}`).join(';')
 }
 
-export function topName(volume: string): string {
-  return `vsky-${volume}`
+/**
+ * The queue under a guest: one path, the concatenation. An error below fails the path, and everything waits until the path is
+ * reinstated; nothing is answered with an error. Grammar: Linux drivers/md/dm-mpath.c. `queue_mode bio`: it stands on another
+ * device-mapper device. A table of this kind can't be replaced by another kind, so every volume has it from the start.
+ */
+export function formatQueue({ device, length }: Piece): string {
+  return `0 ${length} multipath 3 queue_if_no_path queue_mode bio 0 1 1 round-robin 0 1 1 ${device} 1`
 }
 
-export function segmentName(volume: string, index: number): string {
-  return `vsky-${volume}-s${index}`
+/** Reads what `dmsetup table` prints for a queue; `waits` false when it answers errors instead. */
+export function readQueue(line: string): (Piece & { readonly waits: boolean }) | undefined {
+  const match = /^0 (\d+) multipath \d+ (.*?)0 1 1 round-robin 0 1 \d+ (\S+)/.exec(line)
+  return match ? { length: sectors(BigInt(match[1] ?? '0')), device: match[3] ?? '', waits: (match[2] ?? '').split(' ').includes('queue_if_no_path') } : undefined
 }
 
-export function uuidOf(volume: string, part: 'top' | number): string {
-  return `VSKY-${volume}-${part === 'top' ? 'top' : `s${part}`}`
+/**
+ * The devices of one volume: `top` is what the guest uses, a queue on `body`, the concatenation; `s3` a segment; `s3-low` the mirror of the in-sync legs below a segment that
+ * is being copied, so that they stay equal meanwhile (a mirror with a copy under way writes a region not yet copied to its first leg alone).
+ */
+export type Part = 'top' | 'body' | `s${number}` | `s${number}-low`
+
+export function nameOf(volume: string, part: Part): string {
+  return part === 'top' ? `vsky-${volume}` : `vsky-${volume}-${part}`
+}
+
+export function uuidOf(volume: string, part: Part): string {
+  return `VSKY-${volume}-${part}`
 }
 
 /** Volume and part of one of our device-mapper uuids. */
-export function readUuid(uuid: string): { readonly volume: string; readonly part: 'top' | number } | undefined {
-  const match = /^VSKY-([0-9a-f]{32})-(?:(top)|s(\d+))$/.exec(uuid)
-  return match ? { volume: match[1] ?? '', part: match[2] === 'top' ? 'top' : Number(match[3]) } : undefined
+export function readUuid(uuid: string): { readonly volume: string; readonly part: Part } | undefined {
+  const match = /^VSKY-([0-9a-f]{32})-(top|body|s\d+|s\d+-low)$/.exec(uuid)
+  return match ? { volume: match[1] ?? '', part: match[2] as Part } : undefined
+}
+
+/** Of which segment; undefined for the top. */
+export function segmentOf(part: Part): number | undefined {
+  const match = /^s(\d+)/.exec(part)
+  return match ? Number(match[1]) : undefined
 }

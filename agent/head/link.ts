@@ -3,7 +3,7 @@ import { mkdir, readdir, readlink, symlink, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault } from '../../lib/faults.js'
 import { isErrno } from '../../lib/host/files.js'
-import { topName } from '../dm/table.js'
+import { nameOf } from '../dm/table.js'
 import { LINKS } from './look.js'
 
 /** Throws `foreign object` when something else stands at that name. */
@@ -33,5 +33,5 @@ export async function removeLinks(volume: string): Promise<void> {
 }
 
 function deviceOf(volume: string): string {
-  return `/dev/mapper/${topName(volume)}`
+  return `/dev/mapper/${nameOf(volume, 'top')}`
 }

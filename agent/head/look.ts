@@ -1,18 +1,17 @@
 /** What a head has of a volume, in the manager's words: the kernel's device numbers become extents, its tables become a layout. */
-import type { VolumeSeen, VolumeWanted } from '../../lib/wire/agent.js'
+import type { SegmentSeen, VolumeSeen, VolumeWanted } from '../../lib/wire/agent.js'
 import type { DeviceState } from '../dm/dmsetup.js'
-import { readStatus } from '../dm/status.js'
-import { readConcatenation, readSegment, readUuid } from '../dm/table.js'
-import type { MirrorTable } from '../dm/table.js'
+import { readQueueFailed, readStatus } from '../dm/status.js'
+import type { LegHealth, MirrorStatus } from '../dm/status.js'
+import { nameOf, readConcatenation, readQueue, readSegment, readUuid } from '../dm/table.js'
+import type { Part } from '../dm/table.js'
 import { extentOf } from '../iscsi/sysfs.js'
-import { planVolume } from './plan.js'
-import type { SegmentThere, TopThere, VolumeThere } from './plan.js'
+import { devicesWanted, planVolume } from './plan.js'
+import type { DeviceTable, DeviceThere } from './plan.js'
 
 export const LINKS = '/dev/vsky'
 /** Stands for a device under a mirror that is no extent of ours. */
 const NO_EXTENT = '0'.repeat(32)
-
-export type Part = 'top' | number
 
 /** Those of these devices that belong to a volume. */
 export function devicesOf<D extends { readonly uuid: string }>(volume: string, devices: readonly D[]): readonly (D & { readonly part: Part })[] {
@@ -22,58 +21,122 @@ export function devicesOf<D extends { readonly uuid: string }>(volume: string, d
   })
 }
 
-export async function thereOf(volume: string, state: readonly DeviceState[]): Promise<VolumeThere> {
+export async function thereOf(volume: string, state: readonly DeviceState[]): Promise<readonly DeviceThere[]> {
   const mine = devicesOf(volume, state)
-  const segmentAt = new Map(mine.flatMap((device) => (device.part === 'top' ? [] : [[device.devno, device.part] as const])))
-  const top = mine.find((device) => device.part === 'top')
-  const segments = await Promise.all(mine.flatMap((device) => (device.part === 'top' ? [] : [segmentThere(device, device.part)])))
-  return { segments, top: top && topThere(top, segmentAt) }
+  const partAt = new Map(mine.map((device) => [device.devno, device.part] as const))
+  return Promise.all(mine.map(async (device): Promise<DeviceThere> => ({
+    part: device.part, suspended: device.suspended, failed: hasFailed(device.status[0] ?? ''),
+    table: device.part === 'top' ? queueOf(device, partAt) : device.part === 'body' ? concatenationOf(device, partAt) : await mirrorOf(device.table[0] ?? '', partAt),
+  })))
 }
 
-async function segmentThere(device: DeviceState, index: number): Promise<SegmentThere> {
-  const failed = (readStatus(device.status[0] ?? '')?.legs ?? []).some((leg) => leg.health !== 'A')
-  return { index, table: await translate(device.table[0] ?? ''), suspended: device.suspended, failed }
+/** Extent → device number, of the legs that a volume stands on now: their identity was proved when they were taken. */
+export async function legsInUse(volume: string, state: readonly DeviceState[]): Promise<ReadonlyMap<string, string>> {
+  const numbers = devicesOf(volume, state).flatMap((device) => (device.part === 'top' || device.part === 'body' ? [] : readSegment(device.table[0] ?? '')?.legs ?? []))
+  const found = await Promise.all(numbers.map(async (number): Promise<readonly (readonly [string, string])[]> => {
+    const extent = await extentOf(number)
+    return extent === undefined ? [] : [[extent, number]]
+  }))
+  return new Map(found.flat())
 }
 
-function topThere(device: DeviceState, segmentAt: ReadonlyMap<string, number>): TopThere {
-  const parts = readConcatenation(device.table)?.map((part) => ({ index: segmentAt.get(part.device) ?? -1, length: part.length }))
-  return { parts, suspended: device.suspended }
+function hasFailed(line: string): boolean {
+  return readQueueFailed(line) || (readStatus(line)?.legs ?? []).some((leg) => leg.health !== 'A')
+}
+
+function queueOf(device: DeviceState, partAt: ReadonlyMap<string, Part>): DeviceTable | undefined {
+  const queue = readQueue(device.table[0] ?? '')
+  return queue && { kind: 'queue', part: partAt.get(queue.device) ?? 'foreign', length: queue.length, waits: queue.waits }
+}
+
+function concatenationOf(device: DeviceState, partAt: ReadonlyMap<string, Part>): DeviceTable | undefined {
+  const pieces = readConcatenation(device.table)?.map((piece) => ({ part: partAt.get(piece.device) ?? 'foreign', length: piece.length }))
+  return pieces && { kind: 'concatenation', pieces }
 }
 
 /** The kernel names legs by device number; the manager by extent. */
-async function translate(line: string): Promise<MirrorTable | undefined> {
+async function mirrorOf(line: string, partAt: ReadonlyMap<string, Part>): Promise<DeviceTable | undefined> {
   const table = readSegment(line)
   if (!table) return undefined
-  const [primary = '', ...others] = await Promise.all(table.legs.map(async (leg) => await extentOf(leg) ?? leg))
-  return { ...table, legs: [primary, ...others] }
+  const [primary = '', ...others] = await Promise.all(table.legs.map(async (leg) => partAt.get(leg) ?? await extentOf(leg) ?? leg))
+  return { kind: 'mirror', mirror: { ...table, legs: [primary, ...others] } }
 }
 
-/** What this head reports of a volume that it has a record of; undefined when nothing of it is up. */
-export async function seenOf(record: VolumeWanted, state: readonly DeviceState[]): Promise<VolumeSeen | undefined> {
+/** What this head reports of a volume that it has a record of; after a reboot the record may be all there is. */
+export async function seenOf(record: VolumeWanted, state: readonly DeviceState[]): Promise<VolumeSeen> {
   const mine = devicesOf(record.volume, state)
-  if (mine.length === 0) return undefined
   const top = mine.find((device) => device.part === 'top')
-  const plan = planVolume(record, await thereOf(record.volume, state))
-  const segments = await Promise.all(mine.flatMap((device) => (device.part === 'top' ? [] : [segmentSeen(record, device, device.part, plan.reload.includes(device.part))])))
+  const there = await thereOf(record.volume, state)
+  const steps = planVolume(record, there, false)
+  const outdated = (index: number): boolean => steps.some((step) => step.part === `s${index}` || step.part === `s${index}-low`)
   return {
-    volume: record.volume, name: record.name, attachEpoch: record.attachEpoch, state: plan.create.length === 0 && plan.top === 'keep' ? 'up' : 'partial',
-    device: top ? `${LINKS}/${record.name}` : '', opens: top?.opens ?? 0, segments: segments.sort((a, b) => a.index - b.index),
+    volume: record.volume, name: record.name, attachEpoch: record.attachEpoch, layout: steps.length === 0 ? record.layout : 0, scope: record.scope,
+    state: steps.some((step) => step.do === 'create') ? 'partial' : 'up', device: top ? `${LINKS}/${record.name}` : '', opens: top?.opens ?? 0, unreachable: [], waiting: readQueueFailed(top?.status[0] ?? ''),
+    segments: record.segments.flatMap((segment) => {
+      const [upper, low] = [mine.find((each) => each.part === `s${segment.index}`), mine.find((each) => each.part === `s${segment.index}-low`)]
+      const seen = upper && segmentSeen(segment.index, tableThere(there, `s${segment.index}`), statusOf(upper), tableThere(there, `s${segment.index}-low`), statusOf(low))
+      return seen ? [{ ...seen, generation: outdated(segment.index) ? 0 : segment.generation }] : []
+    }),
   }
 }
 
-async function segmentSeen(record: VolumeWanted, device: DeviceState, index: number, outdated: boolean): Promise<VolumeSeen['segments'][number]> {
-  const status = readStatus(device.status[0] ?? '')
-  const wanted = record.segments[index]
-  const legs = status && status.legs.length > 0
-    ? await Promise.all(status.legs.map(async (leg) => ({ extent: await extentOf(leg.device) ?? NO_EXTENT, health: leg.health })))
-    : (wanted?.legs ?? []).slice(0, 1).map((leg) => ({ extent: leg.extent, health: 'A' as const }))
-  return { index, generation: outdated ? 0 : wanted?.generation ?? 0, legs, inSync: status?.inSync ?? 0, regions: status?.regions ?? 1 }
+function statusOf(device: DeviceState | undefined): MirrorStatus | undefined {
+  return device && readStatus(device.status[0] ?? '')
+}
+
+function tableThere(there: readonly DeviceThere[], part: Part): readonly string[] {
+  const table = there.find((each) => each.part === part)?.table
+  return table?.kind === 'mirror' ? table.mirror.legs : []
+}
+
+/**
+ * One letter an extent, from the segment's own mirror and the one below it. When the copy's source could not be read (S on the first
+ * leg) the copy can't go on, and it is the targets that are told as failed: the source may be read elsewhere.
+ */
+export function segmentSeen(
+  index: number, legs: readonly string[], status: MirrorStatus | undefined, lowLegs: readonly string[], lowStatus: MirrorStatus | undefined,
+): Omit<SegmentSeen, 'generation'> {
+  const letters = (of: MirrorStatus | undefined, count: number): readonly LegHealth[] => Array.from({ length: count }, (_, at) => of?.legs[at]?.health ?? 'A')
+  const upper = letters(status, legs.length)
+  const named = (extent: string | undefined): string => (extent !== undefined && /^[0-9a-f]{32}$/.test(extent) ? extent : NO_EXTENT)
+  const progress = { inSync: status?.inSync ?? 0, regions: status?.regions ?? 1 }
+  if (lowLegs.length === 0) return { index, ...progress, legs: legs.map((leg, at) => ({ extent: named(leg), health: upper[at] ?? 'A' })) }
+  const source = upper[0] ?? 'A'
+  const below = lowLegs.length > 1 ? letters(lowStatus, lowLegs.length) : [source === 'S' ? 'A' : source]
+  const stuck = source === 'S' || (source !== 'A' && below.every((each) => each === 'A'))
+  return {
+    index, ...progress,
+    legs: [
+      ...lowLegs.map((leg, at) => ({ extent: named(leg), health: below[at] ?? 'A' })),
+      ...legs.slice(1).map((leg, at) => ({ extent: named(leg), health: stuck && upper[at + 1] === 'A' ? 'S' : upper[at + 1] ?? 'A' } as const)),
+    ],
+  }
+}
+
+/** The same for a volume whose tables are known to be as recorded, from the status lines alone (one process instead of three). */
+export function seenByStatus(record: VolumeWanted, status: ReadonlyMap<string, readonly string[]>): VolumeSeen {
+  const devices = new Map<Part, readonly string[]>(devicesWanted(record).map(({ part, table }) => [part, table.kind === 'mirror' ? table.mirror.legs : []]))
+  const read = (part: Part): MirrorStatus | undefined => readStatus(status.get(nameOf(record.volume, part))?.[0] ?? '')
+  return {
+    ...justMade(record),
+    waiting: readQueueFailed(status.get(nameOf(record.volume, 'top'))?.[0] ?? ''),
+    segments: record.segments.map((segment) => {
+      const [upper, low]: readonly [Part, Part] = [`s${segment.index}`, `s${segment.index}-low`]
+      return { ...segmentSeen(segment.index, devices.get(upper) ?? [], read(upper), devices.get(low) ?? [], read(low)), generation: segment.generation }
+    }),
+  }
+}
+
+/** The answer to an order that could not be carried out because of these legs: nothing was changed. */
+export function notReached(wanted: VolumeWanted, unreachable: VolumeSeen['unreachable']): VolumeSeen {
+  return { ...justMade(wanted), layout: 0, state: 'partial', segments: [], unreachable }
 }
 
 /** A volume whose every device was made a moment ago: all is as it was ordered, and a copy has not got anywhere yet. */
 export function justMade(wanted: VolumeWanted): VolumeSeen {
   return {
-    volume: wanted.volume, name: wanted.name, attachEpoch: wanted.attachEpoch, state: 'up', device: `${LINKS}/${wanted.name}`, opens: 0,
+    volume: wanted.volume, name: wanted.name, attachEpoch: wanted.attachEpoch, layout: wanted.layout, scope: wanted.scope, state: 'up',
+    device: wanted.scope === 'whole' ? `${LINKS}/${wanted.name}` : '', opens: 0, unreachable: [], waiting: false,
     segments: wanted.segments.map((segment) => ({
       index: segment.index, generation: segment.generation, legs: segment.legs.map((leg) => ({ extent: leg.extent, health: 'A' as const })),
       inSync: segment.copy === 'none' ? 1 : 0, regions: 1,

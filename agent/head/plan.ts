@@ -1,63 +1,114 @@
 /**
- * From what a head has of a volume to what it should have. Pure. Existing mirrors with the right legs in the right order are left
- * alone; others get a new table in place, which lets a held write go on; what is missing is made.
+ * From what a head has of a volume to what it should have. Pure. Existing devices with the right table are left alone; others get a
+ * new table in place, which lets a held write go on; what is missing is made; what is no longer needed goes.
+ *
+ * The order is from below to above: a device can't be suspended, and so can't get a new table, while something below it holds a write.
  */
 import { Fault } from '../../lib/faults.js'
 import type { VolumeWanted } from '../../lib/wire/agent.js'
 import { sectorsExactly, bytes } from '../../lib/units.js'
-import type { MirrorTable } from '../dm/table.js'
+import { segmentOf } from '../dm/table.js'
+import type { MirrorTable, Part } from '../dm/table.js'
 
-export interface SegmentThere {
-  readonly index: number
-  /** The kernel's table, its devices translated to extents; undefined when it is none that Vsky writes. */
-  readonly table: MirrorTable | undefined
+/** A table in the manager's words: a mirror's legs are extents, or the part below; a concatenation's pieces are segments. */
+export type DeviceTable =
+  | { readonly kind: 'mirror'; readonly mirror: MirrorTable }
+  | { readonly kind: 'concatenation'; readonly pieces: readonly { readonly part: string; readonly length: bigint }[] }
+  | { readonly kind: 'queue'; readonly part: string; readonly length: bigint; readonly waits: boolean }
+
+export interface DeviceWanted {
+  readonly part: Part
+  readonly table: DeviceTable
+}
+
+export interface DeviceThere {
+  readonly part: Part
+  /** Undefined when the kernel's table is none that Vsky writes. */
+  readonly table: DeviceTable | undefined
   readonly suspended: boolean
-  /** The kernel has given up a leg of this table. It does not try that leg again until a table is loaded. */
+  /** The kernel has given up a leg of this table, and does not try it again until a table is loaded; of a queue: everything waits. */
   readonly failed: boolean
 }
 
-export interface TopThere {
-  /** The segments under the concatenation, in order; undefined when its table is none that Vsky writes. */
-  readonly parts: readonly { readonly index: number; readonly length: bigint }[] | undefined
-  readonly suspended: boolean
-}
-
-export interface VolumeThere {
-  readonly segments: readonly SegmentThere[]
-  /** The concatenation, if it exists. */
-  readonly top: TopThere | undefined
-}
-
-export interface HeadPlan {
-  readonly create: readonly number[]
-  readonly reload: readonly number[]
-  readonly top: 'keep' | 'create' | 'reload'
-}
-
-export function planVolume(wanted: VolumeWanted, there: VolumeThere): HeadPlan {
-  const known = new Map(there.segments.map((segment) => [segment.index, segment]))
-  return {
-    create: wanted.segments.filter((segment) => !known.has(segment.index)).map((segment) => segment.index),
-    reload: wanted.segments.filter((segment) => {
-      const segmentThere = known.get(segment.index)
-      return segmentThere !== undefined && (segmentThere.suspended || !sameTable(segment, segmentThere))
-    }).map((segment) => segment.index),
-    top: there.top === undefined ? 'create' : there.top.suspended || !sameParts(wanted, there.top) ? 'reload' : 'keep',
-  }
-}
+export type HeadStep =
+  | { readonly do: 'create' | 'reload'; readonly part: Part; readonly table: DeviceTable }
+  | { readonly do: 'remove'; readonly part: Part }
+  /** A queue tries again what waits in it. */
+  | { readonly do: 'reinstate'; readonly part: Part }
 
 type Segment = VolumeWanted['segments'][number]
 
-function sameTable(wanted: Segment, { table, failed }: SegmentThere): boolean {
-  if (!table || table.length !== sectorsExactly(bytes(wanted.bytes))) return false
-  if (table.legs.join() !== wanted.legs.map((leg) => leg.extent).join()) return false
-  if (wanted.copy === 'none') return true // a copy that has ended needs no new table; a failed leg is reported, not forgotten by a reload
-  return table.copy === 'all' && !failed // a copy in which a leg failed begins again
+/** All devices of a volume, each after those that it stands on. */
+export function devicesWanted(wanted: VolumeWanted): readonly DeviceWanted[] {
+  const segments = wanted.segments.flatMap((segment) => devicesOfSegment(segment))
+  if (wanted.scope === 'copies') return segments
+  const pieces = wanted.segments.map((segment) => ({ part: `s${segment.index}`, length: lengthOf(segment) }))
+  return [
+    ...segments, { part: 'body', table: { kind: 'concatenation', pieces } },
+    { part: 'top', table: { kind: 'queue', part: 'body', length: pieces.reduce((sum, piece) => sum + piece.length, 0n), waits: true } },
+  ]
 }
 
-function sameParts(wanted: VolumeWanted, { parts }: TopThere): boolean {
-  const line = (part: { readonly index: number; readonly length: bigint }): string => `${part.index} ${part.length}`
-  return parts?.map(line).join() === wanted.segments.map((segment) => line({ index: segment.index, length: sectorsExactly(bytes(segment.bytes)) })).join()
+function devicesOfSegment(segment: Segment): readonly DeviceWanted[] {
+  const part: Part = `s${segment.index}`
+  const mirror = (legs: readonly string[], copy: MirrorTable['copy']): DeviceTable => {
+    const [primary = '', ...others] = legs
+    return { kind: 'mirror', mirror: { length: lengthOf(segment), legs: [primary, ...others], copy } }
+  }
+  if (segment.copy === 'none') return [{ part, table: mirror(segment.legs.map((leg) => leg.extent), 'none') }]
+  const low: Part = `s${segment.index}-low`
+  const [good, targets] = [segment.legs.filter((leg) => leg.state === 'insync'), segment.legs.filter((leg) => leg.state !== 'insync')]
+  return [
+    { part: low, table: mirror(good.map((leg) => leg.extent), 'none') },
+    { part, table: mirror([low, ...targets.map((leg) => leg.extent)], 'all') },
+  ]
+}
+
+function lengthOf(segment: Segment): MirrorTable['length'] {
+  return sectorsExactly(bytes(segment.bytes))
+}
+
+/** `fresh`: the order is newer than the one carried out last, so a leg that the kernel had given up is to be tried again. */
+export function planVolume(wanted: VolumeWanted, there: readonly DeviceThere[], fresh: boolean): readonly HeadStep[] {
+  const devices = devicesWanted(wanted)
+  const known = new Map(there.map((each) => [each.part, each]))
+  const kept = new Set<Part>(devices.map((each) => each.part))
+  const leaving = there.filter((each) => !kept.has(each.part)).map((each) => each.part)
+  const settle = leaving.flatMap((part) => settled(wanted, known.get(part)))
+  const change = [...devices].sort((a, b) => layer(a.part) - layer(b.part)).flatMap(({ part, table }): readonly HeadStep[] => {
+    const now = known.get(part)
+    if (!now) return [{ do: 'create', part, table }]
+    if (table.kind === 'queue' && now.table?.kind === 'queue' && now.table.part === table.part && now.table.length === table.length && !now.suspended) {
+      return fresh && (now.failed || !now.table.waits) ? [{ do: 'reinstate', part }] : [] // by a message: to suspend it would wait for what is held below
+    }
+    return now.suspended || (fresh && now.failed) || !sameTable(table, now.table) ? [{ do: 'reload', part, table }] : []
+  })
+  const remove = [...leaving].sort((a, b) => layer(b) - layer(a)).map((part) => ({ do: 'remove', part }) as const)
+  return [...settle, ...change, ...remove]
+}
+
+/** How high a device stands. */
+export function layer(part: Part): number {
+  return part === 'top' ? 3 : part === 'body' ? 2 : part.endsWith('-low') ? 0 : 1
+}
+
+/** A lower mirror that is about to go but holds writes for a lost leg: it goes on with those of its legs that are still wanted. */
+function settled(wanted: VolumeWanted, there: DeviceThere | undefined): readonly HeadStep[] {
+  if (!there?.failed || there.table?.kind !== 'mirror' || !there.part.endsWith('-low')) return []
+  const index = segmentOf(there.part)
+  const good = wanted.segments.find((segment) => segment.index === index)?.legs.filter((leg) => leg.state === 'insync').map((leg) => leg.extent) ?? []
+  const [primary, ...others] = there.table.mirror.legs.filter((leg) => good.includes(leg))
+  if (primary === undefined) return []
+  return [{ do: 'reload', part: there.part, table: { kind: 'mirror', mirror: { ...there.table.mirror, legs: [primary, ...others] } } }]
+}
+
+function sameTable(wanted: DeviceTable, there: DeviceTable | undefined): boolean {
+  if (wanted.kind === 'mirror') {
+    return there?.kind === 'mirror' && there.mirror.length === wanted.mirror.length && there.mirror.legs.join() === wanted.mirror.legs.join() && there.mirror.copy === wanted.mirror.copy
+  }
+  if (wanted.kind === 'queue') return there?.kind === 'queue' && there.part === wanted.part && there.length === wanted.length
+  const line = (pieces: readonly { part: string; length: bigint }[]): string => pieces.map((piece) => `${piece.part} ${piece.length}`).join()
+  return there?.kind === 'concatenation' && line(there.pieces) === line(wanted.pieces)
 }
 
 /** Throws `bad parameter` for a wish that would be unsafe or makes no sense, before anything is touched. */
@@ -65,17 +116,23 @@ export function checkWish(wanted: VolumeWanted): void {
   const wrong = (why: string): Fault => new Fault('bad parameter', `volume ${wanted.name}: ${why}`)
   if (wanted.segments.length === 0) throw wrong('it has no segments')
   let total = 0n
-  for (const [index, segment] of wanted.segments.entries()) {
-    if (segment.index !== index) throw wrong(`segment ${segment.index} stands at place ${index}`)
+  for (const [place, segment] of wanted.segments.entries()) {
+    const { index } = segment
+    if (wanted.scope === 'whole' && index !== place) throw wrong(`segment ${index} stands at place ${place}`)
+    if (wanted.segments.findIndex((each) => each.index === index) !== place) throw wrong(`segment ${index} is named twice`)
     if (segment.bytes === 0n || segment.bytes % 512n !== 0n) throw wrong(`segment ${index} has ${segment.bytes} bytes, no multiple of 512`)
     const [first] = segment.legs
     if (!first) throw wrong(`segment ${index} has no legs`)
     if (first.state !== 'insync') throw wrong(`the first leg of segment ${index} is ${first.state}: reads and copies would come from it`)
     if (segment.legs.some((leg) => leg.state === 'stale' || leg.state === 'allocated')) throw wrong(`segment ${index} has a leg without current data`)
-    if (segment.copy === 'none' && segment.legs.some((leg) => leg.state !== 'insync')) throw wrong(`segment ${index} has a leg that needs a copy, and no copy is asked for`)
-    if (new Set(segment.legs.map((leg) => leg.host)).size !== segment.legs.length) throw wrong(`two legs of segment ${index} are on one server`)
+    const targets = segment.legs.filter((leg) => leg.state === 'syncing')
+    if (segment.copy === 'none' && targets.length > 0) throw wrong(`segment ${index} has a leg that needs a copy, and no copy is asked for`)
+    if (segment.copy === 'all' && targets.length === 0) throw wrong(`segment ${index} is to be copied, and has no leg that needs it`)
+    // A leg that replaces one on another disk of the same server stands beside it while it is being copied, not longer.
+    const good = segment.legs.filter((leg) => leg.state === 'insync')
+    for (const group of [good, targets]) if (new Set(group.map((leg) => leg.host)).size !== group.length) throw wrong(`two legs of segment ${index} are on one server`)
     if (segment.legs.some((leg) => leg.bytes < segment.bytes)) throw wrong(`a leg of segment ${index} is smaller than the segment`)
     total += segment.bytes
   }
-  if (total !== wanted.bytes) throw wrong(`its segments have ${total} bytes, not ${wanted.bytes}`)
+  if (wanted.scope === 'whole' && total !== wanted.bytes) throw wrong(`its segments have ${total} bytes, not ${wanted.bytes}`)
 }

@@ -3,21 +3,27 @@
  * away again. All calls converge. What is up when the agent starts is adopted by its device-mapper uuid; nothing is changed by itself.
  */
 import { Fault, messageOf } from '../../lib/faults.js'
+import { createRun } from '../../lib/host/run.js'
 import type { Clock, Log, Run } from '../../lib/ports.js'
-import { bytes, sectorsExactly } from '../../lib/units.js'
-import type { ForeignSeen, VolumeWanted } from '../../lib/wire/agent.js'
+import { sectors } from '../../lib/units.js'
+import type { ForeignSeen, LegWanted, VolumeSeen, VolumeWanted } from '../../lib/wire/agent.js'
 import { createDmsetup } from '../dm/dmsetup.js'
 import type { NewDevice } from '../dm/dmsetup.js'
+import { createDmEvents } from '../dm/events.js'
 import { devicesPresent } from '../dm/present.js'
 import type { DevicePresent } from '../dm/present.js'
-import { formatConcatenation, formatSegment, readUuid, segmentName, topName, uuidOf } from '../dm/table.js'
+import { formatConcatenation, formatQueue, formatSegment, nameOf, readUuid, uuidOf } from '../dm/table.js'
+import { REGION_SECTORS } from '../dm/table.js'
+import type { Part } from '../dm/table.js'
 import { createSessions } from '../iscsi/sessions.js'
 import type { HeadRole, StillMine } from '../roles.js'
 import { makeLink, refuseForeignLink, removeLinks } from './link.js'
-import { devicesOf, justMade, seenOf, thereOf } from './look.js'
-import { checkWish, planVolume } from './plan.js'
-import type { VolumeThere } from './plan.js'
+import { devicesOf, justMade, legsInUse, notReached, seenByStatus, seenOf, thereOf } from './look.js'
+import { createPatience } from './patience.js'
+import { checkWish, devicesWanted, layer, planVolume } from './plan.js'
+import type { DeviceTable, HeadStep } from './plan.js'
 import { openVolumeRecords } from './record.js'
+import { createThrottle } from './throttle.js'
 import { usersOf } from './users.js'
 
 export interface HeadOptions {
@@ -28,19 +34,63 @@ export interface HeadOptions {
   readonly clock: Clock
   /** The logical volume of an extent that this very host stores for itself. */
   readonly localDevice: (extent: string) => Promise<string | undefined>
+  /** Something happened to these volumes (a leg failed, a copy ended): the manager should hear of it at once. */
+  readonly onEvent: (volumes: readonly VolumeSeen[]) => void
 }
 
 /** Looks at what is left and tries again, when a device vanished under our hands. */
 const REMOVE_ATTEMPTS = 5
+const FLUSH_MS = 10_000
 
-export async function createHeadRole({ stateDir, udev, run, log, clock, localDevice }: HeadOptions): Promise<HeadRole> {
-  const dm = createDmsetup({ run, udev })
+export async function createHeadRole({ stateDir, udev, run, log, clock, localDevice, onEvent }: HeadOptions): Promise<HeadRole> {
+  const dm = createDmsetup({ run, waiting: createRun({ log, maxParallel: { dmsetup: 64 } }), udev })
   const sessions = createSessions({ run, clock, log })
   const records = await openVolumeRecords(stateDir)
   const background = new Set<Promise<void>>()
+  /** Volumes whose tables are known to be as recorded: then a status line is all that has to be read of them. */
+  const verified = new Set<string>()
+  const events = createDmEvents({ dm, clock, log, onEvent: tellOf })
+
+  /** Legs of orders that are being carried out: no sweep takes their disks away before they are in a table. */
+  const claimed = new Set<string>()
+  let allowed: bigint | undefined
+  const patience = createPatience({ dm, clock, log })
+  const throttle = createThrottle({ clock, log })
+
+  /** Tells of I/O that waits, so that it is tried again. */
+  function minding(seen: readonly VolumeSeen[]): void {
+    for (const { volume, waiting } of seen) {
+      const record = records.get(volume)
+      if (!waiting || !record) continue
+      const segments = devicesWanted(record).filter(({ table }) => table.kind === 'mirror').map(({ part }) => nameOf(volume, part))
+      patience.note(volume, { top: nameOf(volume, 'top'), body: nameOf(volume, 'body'), segments, limitMs: record.waitSeconds * 1000 })
+    }
+  }
+
+  /** Mirrors are watched as long as they are up: a leg that fails is told within a moment, wherever the manager's own look is. */
+  function watch(): void {
+    events.watch(records.all().flatMap((record) => devicesWanted(record)
+      .filter(({ table }) => table.kind === 'queue' || (table.kind === 'mirror' && table.mirror.legs.length > 1)).map(({ part }) => nameOf(record.volume, part))))
+  }
+
+  async function tellOf(names: readonly string[]): Promise<void> {
+    const concerned = records.all().filter((record) => names.some((name) => name.startsWith(nameOf(record.volume, 'top'))))
+    if (concerned.length === 0) return
+    if (concerned.every((record) => verified.has(record.volume))) {
+      const status = await dm.status()
+      const told = concerned.map((record) => seenByStatus(record, status))
+      minding(told)
+      onEvent(told)
+      return
+    }
+    const state = await dm.state()
+    const seen = await Promise.all(concerned.map((record) => seenOf(record, state)))
+    minding(seen)
+    onEvent(seen)
+  }
 
   function refuseForeign(wanted: VolumeWanted, present: readonly DevicePresent[]): void {
-    const names = new Set([topName(wanted.volume), ...wanted.segments.map((segment) => segmentName(wanted.volume, segment.index))])
+    const names = new Set(devicesWanted(wanted).map(({ part }) => nameOf(wanted.volume, part)))
     const stranger = present.find((device) => names.has(device.name) && readUuid(device.uuid)?.volume !== wanted.volume)
     if (stranger) throw new Fault('foreign object', `a device-mapper device ${stranger.name} is there that Vsky did not make (uuid ${JSON.stringify(stranger.uuid)})`)
   }
@@ -49,53 +99,82 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     if (!before) return
     const order = `volume ${wanted.name}: this order is about`
     if (before.attachEpoch > wanted.attachEpoch) throw new Fault('stale generation', `${order} attachment ${wanted.attachEpoch}, attachment ${before.attachEpoch} is here`)
+    if (before.layout > wanted.layout) throw new Fault('stale generation', `${order} layout ${wanted.layout}, layout ${before.layout} is here`)
     for (const { index, generation } of wanted.segments) {
-      const here = before.segments[index]?.generation ?? 0
+      const here = before.segments.find((segment) => segment.index === index)?.generation ?? 0
       if (here > generation) throw new Fault('stale generation', `${order} generation ${generation} of segment ${index}, generation ${here} is here`)
     }
   }
 
-  /** Extent → block device, for every leg of these segments. */
-  async function legDevices(wanted: VolumeWanted, indices: readonly number[]): Promise<ReadonlyMap<string, string>> {
-    const legs = wanted.segments.filter((segment) => indices.includes(segment.index)).flatMap((segment) => segment.legs)
-    const found = await Promise.allSettled(legs.map(async (leg) => [leg.extent, await localDevice(leg.extent) ?? await sessions.device(leg, wanted.chap)] as const))
-    const failed = found.find((each) => each.status === 'rejected')
-    if (failed) throw failed.reason
-    return new Map(found.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : [])))
+  interface LegDevices {
+    /** Extent → block device, for every leg that one of the new tables names. */
+    readonly devices: ReadonlyMap<string, string>
+    readonly unreachable: VolumeSeen['unreachable']
   }
 
-  function segmentDevice(wanted: VolumeWanted, index: number, devices: ReadonlyMap<string, string>): NewDevice {
-    const segment = wanted.segments[index]
-    const [primary, ...others] = (segment?.legs ?? []).map((leg) => devices.get(leg.extent) ?? '')
-    if (!segment || primary === undefined) throw new Fault('agent failed', `segment ${index} has no legs`)
-    const table = formatSegment({ length: sectorsExactly(bytes(segment.bytes)), legs: [primary, ...others], copy: segment.copy })
-    return { name: segmentName(wanted.volume, index), uuid: uuidOf(wanted.volume, index), table: [table] }
+  /** Legs in use keep their device: no server has to answer for a table that only leaves somebody out. */
+  async function legDevices(wanted: VolumeWanted, steps: readonly HeadStep[], inUse: ReadonlyMap<string, string>): Promise<LegDevices> {
+    const named = new Set(steps.flatMap((step) => ((step.do === 'create' || step.do === 'reload') && step.table.kind === 'mirror' ? step.table.mirror.legs : [])))
+    const legs = new Map(wanted.segments.flatMap((segment) => segment.legs).filter((leg) => named.has(leg.extent)).map((leg): [string, LegWanted] => [leg.extent, leg]))
+    const devices = new Map<string, string>()
+    const unreachable: { readonly extent: string; readonly why: string }[] = []
+    await Promise.all([...legs.values()].map(async (leg) => {
+      try {
+        devices.set(leg.extent, inUse.get(leg.extent) ?? await localDevice(leg.extent) ?? await sessions.device(leg, wanted.chap))
+      } catch (thrown) {
+        if (!(thrown instanceof Fault) || (thrown.fault === 'wrong device' && leg.state === 'insync')) throw thrown
+        unreachable.push({ extent: leg.extent, why: `${leg.host}: ${thrown.message}` })
+      }
+    }))
+    return { devices, unreachable }
   }
 
-  function topDevice(wanted: VolumeWanted): NewDevice {
-    const parts = wanted.segments.map((segment) => ({ device: `/dev/mapper/${segmentName(wanted.volume, segment.index)}`, length: sectorsExactly(bytes(segment.bytes)) }))
-    return { name: topName(wanted.volume), uuid: uuidOf(wanted.volume, 'top'), table: formatConcatenation(parts) }
-  }
-
-  async function build(wanted: VolumeWanted, there: VolumeThere, stillMine: StillMine): Promise<void> {
-    const plan = planVolume(wanted, there)
-    const devices = await legDevices(wanted, [...plan.create, ...plan.reload])
-    stillMine()
-    for (const index of plan.reload) {
-      const { name, table } = segmentDevice(wanted, index, devices)
-      await dm.reload(name, table)
+  function device(volume: string, part: Part, table: DeviceTable, legs: ReadonlyMap<string, string>): NewDevice {
+    const under = (name: string): string => legs.get(name) ?? `/dev/mapper/${nameOf(volume, name as Part)}`
+    if (table.kind === 'concatenation') {
+      const lines = formatConcatenation(table.pieces.map((piece) => ({ device: under(piece.part), length: sectors(piece.length) })))
+      return { name: nameOf(volume, part), uuid: uuidOf(volume, part), table: lines }
     }
-    const missing = plan.create.map((index) => segmentDevice(wanted, index, devices))
-    await dm.create(plan.top === 'create' ? [...missing, topDevice(wanted)] : missing) // the concatenation last: it stands on them
-    if (plan.top === 'reload') await dm.reload(topName(wanted.volume), topDevice(wanted).table)
-    await makeLink(wanted.volume, wanted.name)
+    if (table.kind === 'queue') return { name: nameOf(volume, part), uuid: uuidOf(volume, part), table: [formatQueue({ device: under(table.part), length: sectors(table.length) })] }
+    const [primary = '', ...others] = table.mirror.legs.map(under)
+    return { name: nameOf(volume, part), uuid: uuidOf(volume, part), table: [formatSegment({ ...table.mirror, legs: [primary, ...others] })] }
+  }
+
+  async function build(wanted: VolumeWanted, steps: readonly HeadStep[], legs: ReadonlyMap<string, string>, stillMine: StillMine): Promise<void> {
+    stillMine()
+    for (let at = 0; at < steps.length;) {
+      const step = steps[at]
+      if (step === undefined) break
+      // What is new goes in one batch; what is loaded in place goes one by one, in the plan's order.
+      const batch = steps.slice(at).filter((each, index, rest) => each.do === 'create' && rest.slice(0, index).every((earlier) => earlier.do === 'create'))
+      if (step.do === 'create') {
+        await dm.create(batch.flatMap((each) => (each.do !== 'create' ? [] : [device(wanted.volume, each.part, each.table, legs)])))
+        at += batch.length
+        continue
+      }
+      if (step.do === 'reload') {
+        const { name, table } = device(wanted.volume, step.part, step.table, legs)
+        await dm.reload(name, table)
+      } else if (step.do === 'reinstate') {
+        await dm.message(nameOf(wanted.volume, step.part), 'queue_if_no_path')
+        await dm.message(nameOf(wanted.volume, step.part), `reinstate_path /dev/mapper/${nameOf(wanted.volume, 'body')}`)
+      } else await removeOne(wanted.volume, step.part)
+      at += 1
+    }
+    if (wanted.scope === 'whole') await makeLink(wanted.volume, wanted.name)
+  }
+
+  async function removeOne(volume: string, part: Part): Promise<void> {
+    const name = nameOf(volume, part)
+    if ((await dm.remove([name])).kind === 'removed' || !(await devicesPresent()).some((each) => each.name === name)) return
+    throw new Fault('agent failed', `${name} is no longer needed, and can't be removed: something holds it`)
   }
 
   /** Takes away the devices of a volume, topmost first. `busy`: the volume is open, and nothing was changed. */
   async function takeDown(volume: string, keep: ReadonlySet<string> = new Set()): Promise<'removed' | 'busy'> {
     for (let attempt = 1; ; attempt += 1) {
       const mine = devicesOf(volume, await devicesPresent()).filter((device) => !keep.has(device.name))
-      const outcome = await dm.remove([...mine].sort((a, b) => Number(a.part !== 'top') - Number(b.part !== 'top')).map((device) => device.name))
+      const outcome = await dm.remove([...mine].sort((a, b) => layer(b.part) - layer(a.part)).map((device) => device.name))
       if (outcome.kind === 'removed') return 'removed'
       const left = devicesOf(volume, await devicesPresent())
       if (outcome.by === 'busy' && left.some((device) => device.part === 'top')) return 'busy'
@@ -103,9 +182,18 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     }
   }
 
+  /** Throws when the device can't be written out now: writes that are held for a lost leg would keep this waiting for ever. */
+  async function flush(name: string): Promise<void> {
+    if (!(await devicesPresent()).some((each) => each.name === name)) return
+    const result = await run({ file: 'blockdev', args: ['--flushbufs', `/dev/mapper/${name}`], timeoutMs: FLUSH_MS })
+    if (result.exit.kind !== 'code' || result.exit.code !== 0) {
+      throw new Fault('agent failed', result.exit.kind === 'timeout' ? `its writes did not end within ${FLUSH_MS / 1000} s: they wait for a lost leg` : `its cache could not be written out: ${result.stderr.trim().slice(0, 200)}`)
+    }
+  }
+
   /** Frees what no volume of this head has in its layout. */
   function pruneSessions(): Promise<void> {
-    return sessions.prune((extent) => records.all().some((volume) => volume.segments.some((segment) => segment.legs.some((leg) => leg.extent === extent))))
+    return sessions.prune((extent) => claimed.has(extent) || records.all().some((volume) => volume.segments.some((segment) => segment.legs.some((leg) => leg.extent === extent))))
   }
 
   /** The server of a leg that left is often dead, and then this takes seconds: the order that dropped the leg is answered before. */
@@ -119,66 +207,102 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   async function undo(wanted: VolumeWanted, present: readonly DevicePresent[]): Promise<void> {
     const before = new Set(devicesOf(wanted.volume, present).map((device) => device.name))
     if (await takeDown(wanted.volume, before) === 'busy') return
-    if (!before.has(topName(wanted.volume))) await removeLinks(wanted.volume)
-    // With devices still up the record stays: it says which generations are loaded, and an older order must be refused.
+    if (!before.has(nameOf(wanted.volume, 'top'))) await removeLinks(wanted.volume)
+    // With devices still up the record stays: it says which order came last, and an older one must be refused.
     if (before.size === 0) await records.remove(wanted.volume)
     await pruneSessions()
+  }
+
+  async function attach(wanted: VolumeWanted, stillMine: StillMine): Promise<VolumeSeen> {
+    const before = records.get(wanted.volume)
+    refuseStale(wanted, before)
+    const present = await devicesPresent()
+    refuseForeign(wanted, present)
+    await refuseForeignLink(wanted.volume, wanted.name)
+    // Tables cost processes: they are read only where there is something of this volume to read.
+    const wasThere = devicesOf(wanted.volume, present).length > 0
+    const state = wasThere ? await dm.state() : []
+    const steps = planVolume(wanted, await thereOf(wanted.volume, state), before === undefined || before.layout < wanted.layout)
+    const legs = await legDevices(wanted, steps, await legsInUse(wanted.volume, state))
+    if (legs.unreachable.length > 0) {
+      pruneLater()
+      return notReached(wanted, legs.unreachable)
+    }
+    await records.put(wanted) // before any effect, so that a restarted agent knows what is its own
+    verified.delete(wanted.volume)
+    try {
+      await build(wanted, steps, legs.devices, stillMine)
+    } catch (thrown) {
+      await undo(wanted, present).catch((second: unknown) => { log.warn('a failed attach could not be taken back', { volume: wanted.name, error: messageOf(second) }) })
+      throw thrown
+    } finally {
+      watch()
+    }
+    verified.add(wanted.volume)
+    if (!wasThere) return justMade(wanted)
+    pruneLater()
+    return seenByStatus(wanted, await dm.status())
   }
 
   return {
     async start() {
       // What a distribution's kernel loads on demand only where udev runs.
-      const loaded = await run({ file: 'modprobe', args: ['-a', 'dm_mirror', 'iscsi_tcp', 'sd_mod'], timeoutMs: 30_000 })
+      const loaded = await run({ file: 'modprobe', args: ['-a', 'dm_mirror', 'dm_multipath', 'dm_round_robin', 'iscsi_tcp', 'sd_mod'], timeoutMs: 30_000 })
       if (loaded.exit.kind !== 'code' || loaded.exit.code !== 0) log.warn('kernel modules could not be loaded', { error: loaded.stderr.trim().slice(0, 300) })
       const present = await devicesPresent()
       for (const record of records.all()) {
         const there = devicesOf(record.volume, present).length
         log.info(there > 0 ? 'a volume was adopted' : 'a volume is not up', { volume: record.name, devices: there })
       }
+      watch()
     },
     async stop() {
+      await Promise.all([events.stop(), patience.stop()])
       await Promise.all(background) // devices in use stay up: an agent is not in the data path
     },
-    async observe() {
+    async observe(copyRate) {
       const [state, strangers] = await Promise.all([dm.state(), sessions.foreign()])
-      const volumes = await Promise.all(records.all().map((record) => seenOf(record, state)))
+      const seen = await Promise.all(records.all().map((record) => seenOf(record, state)))
       const known = new Set(records.all().map((record) => record.volume))
       const foreign: ForeignSeen[] = state.filter((device) => !device.uuid.startsWith('LVM-') && !known.has(readUuid(device.uuid)?.volume ?? ''))
         .map((device) => ({ what: 'dm device', name: device.name, why: readUuid(device.uuid) ? 'of a volume that this head has no record of' : 'not made by Vsky' }))
-      return { volumes: volumes.filter((volume) => volume !== undefined), foreign: [...foreign, ...strangers] }
+      minding(seen)
+      if (copyRate !== undefined) allowed = copyRate
+      await throttle.look(copiedBytes(seen), state.filter((device) => readUuid(device.uuid)?.part === 'top').map((device) => `dm-${device.devno.split(':')[1] ?? ''}`), allowed)
+      return { volumes: seen, foreign: [...foreign, ...strangers] }
     },
     async attachVolume(wanted, stillMine) {
       checkWish(wanted)
-      const before = records.get(wanted.volume)
-      refuseStale(wanted, before)
-      const present = await devicesPresent()
-      refuseForeign(wanted, present)
-      await refuseForeignLink(wanted.volume, wanted.name)
-      // Tables cost processes: they are read only where there is something of this volume to read.
-      const wasThere = devicesOf(wanted.volume, present).length > 0
-      const there: VolumeThere = wasThere ? await thereOf(wanted.volume, await dm.state()) : { segments: [], top: undefined }
-      await records.put(wanted) // before any effect, so that a restarted agent knows what is its own
+      const legs = wanted.segments.flatMap((segment) => segment.legs.map((leg) => leg.extent))
+      for (const leg of legs) claimed.add(leg)
       try {
-        await build(wanted, there, stillMine)
-      } catch (thrown) {
-        await undo(wanted, present).catch((second: unknown) => { log.warn('a failed attach could not be taken back', { volume: wanted.name, error: messageOf(second) }) })
-        throw thrown
+        return await attach(wanted, stillMine)
+      } finally {
+        for (const leg of legs) claimed.delete(leg)
       }
-      if (!wasThere) return justMade(wanted)
-      pruneLater()
-      return await seenOf(wanted, await dm.state()) ?? justMade(wanted)
     },
     async detachVolume({ volume, attachEpoch }) {
       const record = records.get(volume)
       if (record && record.attachEpoch > attachEpoch) return // a newer attachment is up: this order is history
+      // A disk's cache may hold what no reader has missed yet: from here on it must survive a power failure of its server.
+      await flush(nameOf(volume, 'top'))
       if (await takeDown(volume) === 'busy') {
-        const users = await usersOf(topName(volume))
+        const users = await usersOf(nameOf(volume, 'top'))
         throw new Fault('volume in use', `${record?.name ?? volume} is in use${users === '' ? ': something has its device open' : `: ${users}`}`)
       }
       await removeLinks(volume)
       // Once its devices are gone a volume wants no disks; if the agent dies before they are away, the next order of any volume finds them.
       await records.remove(volume)
+      verified.delete(volume)
+      patience.forget(volume)
+      watch()
       await pruneSessions()
     },
   }
+}
+
+/** What copies under way have done so far; undefined when there is none. */
+function copiedBytes(volumes: readonly VolumeSeen[]): bigint | undefined {
+  const copies = volumes.flatMap((volume) => volume.segments).filter((segment) => segment.inSync < segment.regions)
+  return copies.length === 0 ? undefined : copies.reduce((sum, segment) => sum + BigInt(segment.inSync) * REGION_SECTORS * 512n, 0n)
 }

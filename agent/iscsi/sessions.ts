@@ -5,11 +5,12 @@
 import { mkdir, open, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Fault, messageOf } from '../../lib/faults.js'
+import { isErrno } from '../../lib/host/files.js'
 import { failureText } from '../../lib/host/failure-text.js'
 import type { Clock, Log, Run } from '../../lib/ports.js'
 import type { Chap, ForeignSeen } from '../../lib/wire/agent.js'
 import { nodeRecord, recordPath } from './node-record.js'
-import { diskAt, disksOf, isHeld, problemOf, serialOf, sessions } from './sysfs.js'
+import { diskAt, disksOf, isHeld, isPresent, problemOf, serialOf, sessions } from './sysfs.js'
 import type { Session } from './sysfs.js'
 
 const OURS = 'iqn.2026-11.io.vsky:storage.'
@@ -130,7 +131,11 @@ export function createSessions({ run, clock, log }: { readonly run: Run; readonl
   }
 
   async function drop(disk: string): Promise<void> {
-    await writeFile(`/sys/block/${disk}/device/delete`, '1')
+    await writeFile(`/sys/block/${disk}/device/delete`, '1').catch((thrown: unknown) => {
+      if (!isErrno(thrown, 'ENOENT')) throw thrown // somebody else took it away in between
+    })
+    // It goes in the background: until then its name stands where a scan's new disk will be, and tells nothing.
+    await waitFor(async () => (await isPresent(disk) ? undefined : true), READY_MS)
   }
 
   /** Ends exactly this session: two of one target (somebody's second portal) are told apart by number. */

@@ -1,5 +1,5 @@
 /** What the kernel shows of iSCSI sessions and of the SCSI disks behind them. Reads only; no process is started. */
-import { readFile, readdir, realpath } from 'node:fs/promises'
+import { access, readFile, readdir, realpath } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 
 const SESSIONS = '/sys/class/iscsi_session'
@@ -52,6 +52,11 @@ function targetPath({ path, host }: Session): string {
 export async function serialOf(disk: string): Promise<string | undefined> {
   const page = await readFile(`/sys/block/${disk}/device/vpd_pg80`).catch(() => undefined)
   return page && page.subarray(4).toString('latin1').replace(/[\0 ]+$/, '').trim()
+}
+
+/** Whether the kernel still knows a disk by this name. */
+export async function isPresent(disk: string): Promise<boolean> {
+  return access(`/sys/block/${disk}`).then(() => true, () => false)
 }
 
 /** Whether another block device (one of ours, or a stranger's) is built on this disk. */

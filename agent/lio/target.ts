@@ -31,12 +31,13 @@ export type TargetStep =
 /**
  * Steps in an order in which each is possible; what lets somebody in comes last, what shuts out comes first. `mine` names the
  * extents that this difference is about: others are left as they are. An ACL with no LUN left goes as a whole, and its session
- * with it: that, and only that, is certain to stop an initiator.
+ * with it. A LUN from which all who had it are shut out is made anew: its removal waits for every command under way (the kernel's
+ * core_tpg_remove_lun), so when it is back nobody's late write can reach it. To take away a mapping alone would not wait.
  */
 export function targetSteps(tree: TargetTree, wanted: readonly WantedExport[], mine: (extent: string) => boolean): readonly TargetStep[] {
   const byExtent = new Map(wanted.map((each) => [each.extent, each]))
   const steps: TargetStep[] = []
-  const wrongLuns = [...tree.luns].filter(([lun, extent]) => mine(extent) && byExtent.get(extent)?.lun !== lun).map(([lun]) => lun)
+  const wrongLuns = [...tree.luns].filter(([lun, extent]) => mine(extent) && (byExtent.get(extent)?.lun !== lun || losesAll(tree, lun, byExtent.get(extent)))).map(([lun]) => lun)
   const luns = new Map([...tree.luns].filter(([lun]) => !wrongLuns.includes(lun)))
   const allowed = (initiator: string, lun: number): boolean => {
     const extent = luns.get(lun)
@@ -60,4 +61,10 @@ export function targetSteps(tree: TargetTree, wanted: readonly WantedExport[], m
   for (const initiator of new Set(wanted.flatMap((each) => each.initiators))) if (!acls.has(initiator)) steps.push({ do: 'add acl', initiator })
   for (const { lun, initiators } of wanted) for (const initiator of initiators) if (!acls.get(initiator)?.has(lun)) steps.push({ do: 'map', initiator, lun })
   return steps
+}
+
+/** Some had it, and none of them is to have it any more. */
+function losesAll(tree: TargetTree, lun: number, wanted: WantedExport | undefined): boolean {
+  const had = [...tree.acls].filter(([, mapped]) => mapped.has(lun)).map(([initiator]) => initiator)
+  return had.length > 0 && !had.some((initiator) => wanted?.initiators.includes(initiator))
 }

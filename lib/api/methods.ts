@@ -10,7 +10,8 @@ import type { FaultName } from '../faults.js'
 import { hostRoles, limits, namePattern, nameRule } from '../model.js'
 import { byteCount, flag, int, list, optional, record, struct, text, word } from '../rpc/shape.js'
 import type { Method, Parsed, Shape } from '../rpc/shape.js'
-import { diskView, eventView, hostView, managerView, volumeSummary, volumeView } from './views.js'
+import { volumeSeen } from '../wire/agent.js'
+import { diskView, eventView, explainView, hostView, jobView, managerView, movePlanView, settingView, statusView, volumeSummary, volumeView } from './views.js'
 
 /** Who may call: a viewer reads; an operator changes volumes and disks; an admin everything; an agent speaks for its own host. */
 export type ApiRole = 'viewer' | 'operator' | 'admin' | 'agent'
@@ -41,6 +42,15 @@ export const apiMethods = {
   hostShow: method('vsky.host.show', 'One host, with what is on it that Vsky did not make', { role: 'viewer', faults: ['unknown host'] },
     struct({ host: reference }), hostView),
 
+  hostDrainPlan: method('vsky.host.drainPlan', 'What moving all legs away from a storage server would do', { role: 'viewer', faults: ['unknown host', 'wrong role'] },
+    struct({ host: reference }), movePlanView),
+  hostDrain: method('vsky.host.drain', 'Moves all legs away from a storage server; for a head: refused while volumes are attached, then nothing is attached to it any more',
+    { role: 'operator', mutates: true, faults: ['unknown host', 'no room', 'volume attached'] }, struct({ host: reference, request }), hostView),
+  hostFail: method('vsky.host.fail', 'Counts a host as lost: its legs are made anew elsewhere, its volumes are taken from it as soon as it is shut out',
+    { role: 'operator', mutates: true, faults: ['unknown host', 'host online'] }, struct({ host: reference, force: flag(), request }), hostView),
+  hostUse: method('vsky.host.use', 'Takes a host that was drained or failed into use again; ends a drain that is under way',
+    { role: 'operator', mutates: true, faults: ['unknown host'] }, struct({ host: reference, request }), hostView),
+
   diskAdd: method('vsky.disk.add', 'Gives a block device of a storage server to Vsky. A disk with a signature or data is refused unless forced',
     { role: 'operator', mutates: true, faults: ['unknown host', 'wrong role', 'host offline', 'disk has data', 'disk taken', 'agent failed', 'timed out'] },
     struct({ host: reference, device: text({ min: 6, max: 255, pattern: /^\/dev\/[A-Za-z0-9_./:+-]+$/, describe: 'the path of a block device, /dev/…' }), force: flag(), request }),
@@ -51,6 +61,15 @@ export const apiMethods = {
   diskRemove: method('vsky.disk.remove', 'Takes an empty disk back from Vsky and removes its label',
     { role: 'operator', mutates: true, faults: ['unknown disk', 'disk in use', 'host offline', 'agent failed', 'timed out'] },
     struct({ disk: reference, request }), done),
+
+  diskEvacuationPlan: method('vsky.disk.evacuationPlan', 'What moving all legs away from a disk would do', { role: 'viewer', faults: ['unknown disk'] },
+    struct({ disk: reference }), movePlanView),
+  diskEvacuate: method('vsky.disk.evacuate', 'Moves all legs away from a disk',
+    { role: 'operator', mutates: true, faults: ['unknown disk', 'no room'] }, struct({ disk: reference, request }), diskView),
+  diskFail: method('vsky.disk.fail', 'Counts a disk as lost: its legs are made anew elsewhere', { role: 'operator', mutates: true, faults: ['unknown disk'] },
+    struct({ disk: reference, request }), diskView),
+  diskUse: method('vsky.disk.use', 'Takes a disk that was evacuated or failed into use again; ends an evacuation that is under way',
+    { role: 'operator', mutates: true, faults: ['unknown disk'] }, struct({ disk: reference, request }), diskView),
 
   volumeCreate: method('vsky.volume.create', 'Makes a volume: places its legs, makes and zeroes their extents',
     { role: 'operator', mutates: true, faults: ['bad parameter', 'name taken', 'no room', 'too few servers', 'agent failed', 'timed out'] },
@@ -65,8 +84,13 @@ export const apiMethods = {
     struct({ volume: reference }), volumeView),
   volumeAttach: method('vsky.volume.attach', 'Makes the volume appear as /dev/vsky/NAME on a head server',
     { role: 'operator', mutates: true,
-      faults: ['unknown volume', 'unknown host', 'wrong role', 'host offline', 'volume attached', 'volume busy', 'data unavailable', 'wrong device', 'foreign object', 'agent failed', 'timed out'] },
-    struct({ volume: reference, host: reference, request }), volumeView),
+      faults: ['unknown volume', 'unknown host', 'wrong role', 'host offline', 'host online', 'volume attached', 'volume busy', 'data unavailable', 'wrong device', 'foreign object', 'agent failed', 'timed out'] },
+    struct({
+      volume: reference, host: reference,
+      /** The head that has it is lost: it is shut out first. */
+      fromDeadHost: optional(flag()),
+      request,
+    }), volumeView),
   volumeDetach: method('vsky.volume.detach', 'Removes the volume from its head server. Refused while something there has it open',
     { role: 'operator', mutates: true, faults: ['unknown volume', 'volume busy', 'volume in use', 'host offline', 'agent failed', 'timed out'] },
     struct({ volume: reference, request }), volumeView),
@@ -77,6 +101,17 @@ export const apiMethods = {
   eventList: method('vsky.event.list', 'Events after a sequence number, oldest first; waits up to `waitMs` for one when there is none',
     { role: 'viewer' },
     struct({ after: optional(int()), limit: optional(int({ min: 1, max: 1000 })), waitMs: optional(int({ max: 30_000 })) }), list(eventView)),
+  jobList: method('vsky.job.list', 'Jobs: those that run or wait, then the newest `ended` of the others', { role: 'viewer' },
+    struct({ ended: optional(int({ max: 1000 })) }), list(jobView)),
+  jobCancel: method('vsky.job.cancel', 'Ends an evacuation or a drain; what has been moved stays where it is', { role: 'operator', mutates: true, faults: ['unknown job', 'job finished', 'wrong role'] },
+    struct({ job: reference, request }), jobView),
+  settingList: method('vsky.setting.list', 'All settings, for the cluster or as they hold for one volume', { role: 'viewer', faults: ['unknown volume'] },
+    struct({ volume: optional(reference) }), list(settingView)),
+  settingSet: method('vsky.setting.set', 'Sets one, for the cluster or for one volume; without a value it goes back', { role: 'operator', mutates: true, faults: ['bad parameter', 'unknown volume'] },
+    struct({ name: text({ min: 1, max: 64 }), value: optional(int({ min: -(2 ** 53 - 1) })), volume: optional(reference), request }), settingView),
+  status: method('vsky.status', 'One verdict on the cluster, and the reasons for it', { role: 'viewer' }, none, statusView),
+  explain: method('vsky.explain', 'State of one thing, its cause, what is being done, and what a person may safely do next',
+    { role: 'viewer', faults: ['unknown object'] }, struct({ object: reference }), explainView),
   managerStatus: method('vsky.manager.status', 'Who is active, and how the cluster is', { role: 'viewer' }, none, managerView),
 
   hostRegister: method('vsky.host.register', 'An agent says who and where it is; the manager then looks at the host and puts it right',
@@ -101,6 +136,9 @@ export const apiMethods = {
     /** `changed` rises when what the host would observe has changed since the last look. */
     record({ name: volumeName, bootId: text({ max: 64 }), incarnation: text({ max: 64 }), changed: int() }),
     record({ known: flag(), epoch: int() })),
+  hostReport: method('vsky.host.report', 'An agent tells what became of volumes that are attached to its host: a leg failed, a copy ended',
+    { role: 'agent', faults: ['denied'] },
+    record({ name: volumeName, bootId: text({ max: 64 }), incarnation: text({ max: 64 }), volumes: list(volumeSeen) }), done),
 } as const
 
 export type ApiName = keyof typeof apiMethods

@@ -13,6 +13,8 @@ export const hostView = record({
   /** Failure domain; empty when the host carries none. */
   zone: text(),
   state: word('online', 'offline'),
+  /** `drain`: its legs move away and nothing new is placed; `failed`: they count as lost. */
+  duty: word('use', 'drain', 'failed'),
   /** Where its agent listens, host:port. */
   address: text(),
   dataAddresses: list(text()),
@@ -35,6 +37,8 @@ export const diskView = record({
   zone: text(),
   state: word(...diskStates),
   problem: long,
+  /** `evacuate`: its legs move away and nothing new is placed; `failed`: they count as lost. */
+  duty: word('use', 'evacuate', 'failed'),
   bytes: byteCount(),
   /** Not given out to any volume. */
   freeBytes: byteCount(),
@@ -119,3 +123,73 @@ export const managerView = record({
   extentBytes: byteCount(),
 })
 export type ManagerView = Parsed<typeof managerView>
+
+export const jobView = record({
+  id: text(),
+  /** `resync`: one segment's legs are copied to; `evacuate`, `drain`: a disk's or a host's legs move away. */
+  kind: word('resync', 'evacuate', 'drain'),
+  /** Of the volume, the disk (HOST:DEVICE) or the host. */
+  name: text(),
+  /** Of a resync. */
+  segment: int(),
+  state: word('waiting', 'running', 'done', 'failed', 'cancelled'),
+  /** What it does, or why it waits, or how it ended. */
+  note: long,
+  bytes: byteCount(),
+  doneBytes: byteCount(),
+  /** Bytes per second; 0 while it is not known. */
+  rate: byteCount(),
+  /** Until its end; -1 while it is not known. */
+  etaSeconds: int({ min: -1 }),
+  createdAt: int(),
+  startedAt: int(),
+  endedAt: int(),
+})
+export type JobView = Parsed<typeof jobView>
+
+/** What an evacuation would do. Nothing has been changed. */
+export const movePlanView = record({
+  legs: int(),
+  bytes: byteCount(),
+  /** Volumes with legs there. */
+  volumes: list(text()),
+  /** Of those, the ones whose only good copies are there: they stay at risk until theirs is copied. */
+  atRisk: list(text()),
+  /** Where legs would go, server by server. */
+  targets: list(record({ host: text(), legs: int(), bytes: byteCount() })),
+  /** Why some can't move; empty when all can. */
+  problems: list(long),
+  /** At the rate that is set, 100 MiB/s for each target disk at most. */
+  seconds: int(),
+})
+export type MovePlanView = Parsed<typeof movePlanView>
+
+export const settingView = record({
+  name: text(), value: int(), initial: int(), min: int(), max: int(), unit: text(), help: text(), perVolume: flag(),
+})
+export type SettingView = Parsed<typeof settingView>
+
+export const statusView = record({
+  /** `healthy`; `acting`: something is being put right; `at risk`: some data has one good copy, or less than asked for and nothing helps; `unavailable`: some data can't be reached. */
+  verdict: word('healthy', 'acting', 'at risk', 'unavailable'),
+  reasons: list(long),
+  volumes: int(),
+  degraded: list(text()),
+  /** With fewer than two good copies of something, though more were asked for. */
+  oneCopy: list(text()),
+  unavailable: list(text()),
+  hostsOffline: list(text()),
+  jobs: list(jobView),
+})
+export type StatusView = Parsed<typeof statusView>
+
+export const explainView = record({
+  kind: word('volume', 'host', 'disk', 'job'), name: text(), state: text(),
+  /** Why it is so; empty when nothing is wrong. */
+  causes: list(long),
+  /** What is being done about it. */
+  doing: list(long),
+  /** What a person may safely do next. */
+  next: list(long),
+})
+export type ExplainView = Parsed<typeof explainView>

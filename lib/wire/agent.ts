@@ -5,7 +5,7 @@
  * understand each other.
  */
 import { idPattern, legStates, namePattern, nameRule } from '../model.js'
-import { byteCount, flag, int, list, record, text, word } from '../rpc/shape.js'
+import { byteCount, flag, int, list, optional, record, text, word } from '../rpc/shape.js'
 import type { Method, Parsed, Shape } from '../rpc/shape.js'
 
 export const id = text({ min: 32, max: 32, pattern: idPattern, describe: 'an id of 32 hex digits' })
@@ -60,7 +60,7 @@ export type LegWanted = Parsed<typeof legWanted>
 
 /**
  * One segment: a mirror of its legs in this order. The first leg serves the reads and is the source of every copy: it is always
- * in sync. `copy`: `none` when all legs are equal, `all` when every region is to be copied from the first leg.
+ * in sync. `copy`: `none` when all legs are equal; `all` when every region is to be copied from the in-sync legs to the `syncing` ones.
  */
 export const segmentWanted = record({
   index: int({ max: 2 ** 20 }),
@@ -76,7 +76,13 @@ export const volumeWanted = record({
   name,
   /** Counts the attachments of this volume: an order about an older one is refused. */
   attachEpoch: int({ min: 1 }),
+  /** Rises with every change of what the head should have: an older order is refused, and a report about an older layout proves nothing. */
+  layout: int({ min: 1 }),
+  /** `whole`: the volume, usable at its device. `copies`: only the segments named, so that legs of a detached volume can be copied. */
+  scope: word('whole', 'copies'),
   bytes: byteCount(),
+  /** How long its I/O may wait for a lost last leg before it gets an error, seconds; 0: for ever. */
+  waitSeconds: int({ max: 604_800 }),
   segments: list(segmentWanted),
   /** What this head answers when a storage server asks for CHAP. */
   chap,
@@ -120,7 +126,7 @@ const segmentSeen = record({
   index: int(),
   generation,
   legs: list(legSeen),
-  /** Regions in sync and in all; equal for a segment without a copy under way (and 1/1 for a single leg). */
+  /** Regions in sync and in all, of the copy if one is under way (equal otherwise, and 1/1 for a single leg). */
   inSync: int(),
   regions: int(),
 })
@@ -130,12 +136,19 @@ export const volumeSeen = record({
   volume: id,
   name: text(),
   attachEpoch: int(),
+  /** The layout that the kernel has now; 0 when it differs from the last order. */
+  layout: int(),
+  scope: word('whole', 'copies'),
   /** `up`: whole and usable at `device`. `partial`: some of its devices exist. */
   state: word('up', 'partial'),
   device: text(),
   /** Who holds it open: the kernel's open count. */
   opens: int(),
   segments: list(segmentSeen),
+  /** Its I/O waits: something below failed in a way that no other leg could make good. */
+  waiting: flag(),
+  /** Legs of the order that could not be reached from this head: then nothing was changed, and the manager decides. */
+  unreachable: list(record({ extent: id, why: text({ max: 4096 }) })),
 })
 export type VolumeSeen = Parsed<typeof volumeSeen>
 
@@ -166,7 +179,9 @@ function method<P, R>(methodName: string, help: string, params: Shape<P>, result
 
 /** Every method of an agent. Only a certificate with the role `manager` may call them. */
 export const agentMethods = {
-  observe: method('agent.observe', 'What this host has: disks, extents, exports, volumes, and what is foreign', record({}), observation),
+  observe: method('agent.observe', 'What this host has: disks, extents, exports, volumes, and what is foreign',
+    /** Bytes per second that its copies may take together from now on; absent: as before. */
+    record({ copyRate: optional(byteCount()) }), observation),
   fence: method('agent.fence',
     'Takes this epoch from now on: older managers are refused. Answers when every older operation has ended',
     record(header), observation),
@@ -187,7 +202,7 @@ export const agentMethods = {
   attachVolume: method('agent.volume.attach',
     'Makes the volume exist on this head exactly as said, or changes its layout while it is in use', record({ ...header, volume: volumeWanted }), volumeSeen),
   detachVolume: method('agent.volume.detach',
-    'Removes the volume from this head. `volume in use` when something has it open: then nothing was changed',
+    'Removes the volume from this head, after a flush. `volume in use` when something has it open: then nothing was changed',
     record({ ...header, volume: id, attachEpoch: int({ min: 1 }) }), done),
 } as const
 

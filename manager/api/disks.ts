@@ -4,25 +4,26 @@ import { Fault } from '../../lib/faults.js'
 import { online } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
 import type { DiskRow } from '../state/rows.js'
+import type { Reader } from '../store/db.js'
 import { addDisk, allDisks, allHosts, findDisk, findHost, setDiskState } from '../store/hosts.js'
 import { knownHost } from './hosts.js'
 import { mutate } from './requests.js'
 import { showDisk } from './show.js'
 
-async function knownDisk(cluster: Cluster, reference: string): Promise<DiskRow> {
-  const disk = await findDisk(cluster.store.read, reference)
+export async function knownDisk(db: Reader, reference: string): Promise<DiskRow> {
+  const disk = await findDisk(db, reference)
   if (!disk) throw new Fault('unknown disk', `there is no disk ${JSON.stringify(reference)}`)
   return disk
 }
 
 export async function diskList(cluster: Cluster, { host }: ApiParams<'diskList'>): Promise<ApiResult<'diskList'>> {
-  if (host !== undefined) await knownHost(cluster, host)
+  if (host !== undefined) await knownHost(cluster.store.read, host)
   const zones = new Map((await allHosts(cluster.store.read)).map((each) => [each.name, each.zone]))
   return (await allDisks(cluster.store.read, host)).map((disk) => showDisk(disk, zones.get(disk.host) ?? ''))
 }
 
 export async function diskShow(cluster: Cluster, { disk }: ApiParams<'diskShow'>): Promise<ApiResult<'diskShow'>> {
-  const row = await knownDisk(cluster, disk)
+  const row = await knownDisk(cluster.store.read, disk)
   return showDisk(row, (await findHost(cluster.store.read, row.host))?.zone ?? '')
 }
 
@@ -48,8 +49,7 @@ export function diskRemove(cluster: Cluster, params: ApiParams<'diskRemove'>, si
   return mutate({
     cluster, method: 'vsky.disk.remove', params, signal,
     async intend(tx) {
-      const disk = await findDisk(tx, params.disk)
-      if (!disk) throw new Fault('unknown disk', `there is no disk ${JSON.stringify(params.disk)}`)
+      const disk = await knownDisk(tx, params.disk)
       const label = `${disk.host}:${disk.device}`
       if (disk.extents > 0) throw new Fault('disk in use', `${label} holds ${disk.extents} extents`)
       if (disk.state === 'preparing' || disk.state === 'removing') throw new Fault('disk in use', `${label} is ${disk.state}`)

@@ -11,14 +11,20 @@ import type { Cluster } from '../run/cluster.js'
 import { EpochLost, staleEpoch } from '../store/store.js'
 import { diskAdd, diskList, diskRemove, diskShow } from './disks.js'
 import { eventList, managerStatus } from './events.js'
-import { hostHeartbeat, hostList, hostRegister, hostShow } from './hosts.js'
+import { diskEvacuate, diskEvacuationPlan, diskFail, diskUse, hostDrain, hostDrainPlan, hostFail, hostUse } from './duties.js'
+import { explain } from './explain.js'
+import { hostHeartbeat, hostList, hostRegister, hostReport, hostShow } from './hosts.js'
+import { jobCancel, jobList } from './jobs.js'
+import { settingList, settingSet } from './settings.js'
+import { status } from './status.js'
 import { volumeAttach, volumeCreate, volumeDelete, volumeDetach, volumeList, volumeShow } from './volumes.js'
 
 type Handlers = { readonly [N in ApiName]: (cluster: Cluster, params: ApiParams<N>, signal: AbortSignal) => Promise<ApiResult<N>> }
 
 const handlers: Handlers = {
   hostList, hostShow, diskAdd, diskList, diskShow, diskRemove, volumeCreate, volumeList, volumeShow, volumeAttach, volumeDetach, volumeDelete,
-  eventList, managerStatus, hostRegister, hostHeartbeat,
+  diskEvacuationPlan, diskEvacuate, diskFail, diskUse, hostDrainPlan, hostDrain, hostFail, hostUse, jobList, jobCancel, settingList, settingSet, status, explain,
+  eventList, managerStatus, hostRegister, hostHeartbeat, hostReport,
 }
 
 const byName: ReadonlyMap<string, ApiName> = new Map((Object.keys(apiMethods) as ApiName[]).map((key) => [apiMethods[key].name, key]))

@@ -3,7 +3,11 @@ import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { Fault } from '../../lib/faults.js'
 import { HEARTBEAT_MS } from '../health/presence.js'
 import type { Cluster } from '../run/cluster.js'
+import { noteSeen } from '../run/up.js'
 import type { HostRow } from '../state/rows.js'
+import type { Reader } from '../store/db.js'
+import type { ChangeTx } from '../store/store.js'
+import { extentsOnHost, setDoubt, volumeById } from '../store/volumes.js'
 import { addDisk, allDisks, allHosts, findHost, putHost } from '../store/hosts.js'
 import { showHost } from './show.js'
 
@@ -12,18 +16,18 @@ export async function hostList(cluster: Cluster): Promise<ApiResult<'hostList'>>
 }
 
 export async function hostShow(cluster: Cluster, { host }: ApiParams<'hostShow'>): Promise<ApiResult<'hostShow'>> {
-  return showHost(cluster, await knownHost(cluster, host))
+  return showHost(cluster, await knownHost(cluster.store.read, host))
 }
 
-export async function knownHost(cluster: Cluster, name: string): Promise<HostRow> {
-  const host = await findHost(cluster.store.read, name)
+export async function knownHost(db: Reader, name: string): Promise<HostRow> {
+  const host = await findHost(db, name)
   if (!host) throw new Fault('unknown host', `there is no host ${JSON.stringify(name)}`)
   return host
 }
 
 export async function hostRegister(cluster: Cluster, params: ApiParams<'hostRegister'>): Promise<ApiResult<'hostRegister'>> {
   const known = await findHost(cluster.store.read, params.name)
-  const host: HostRow = {
+  const host: Omit<HostRow, 'duty'> = {
     name: params.name, roles: params.roles, zone: params.zone, address: params.address, dataAddresses: params.dataAddresses, initiator: params.initiator,
     version: params.version, bootId: params.bootId, incarnation: params.incarnation,
     // 16 characters are the most that every initiator and target takes.
@@ -34,6 +38,7 @@ export async function hostRegister(cluster: Cluster, params: ApiParams<'hostRegi
     if (!known) await tx.event({ kind: 'host added', about: 'host', name: host.name, text: `${host.roles.join(' and ')} at ${host.address}${host.zone === '' ? '' : `, zone ${host.zone}`}` })
     else if (known.bootId !== host.bootId) await tx.event({ kind: 'host booted', about: 'host', name: host.name, text: 'the host was started anew' })
     else if (known.incarnation !== host.incarnation) await tx.event({ kind: 'agent restarted', about: 'host', name: host.name, text: 'the agent was started anew, the host was not' })
+    if (known && known.bootId !== host.bootId && host.roles.includes('storage')) await doubtLegs(cluster, tx, host.name)
     const disks = new Set((await allDisks(tx, host.name)).map((disk) => disk.device))
     const fresh = host.roles.includes('storage') ? params.disks.filter((device) => !disks.has(device)) : []
     const ids = fresh.map((device) => ({ id: cluster.random.hex(16), device }))
@@ -62,6 +67,29 @@ export async function hostHeartbeat(cluster: Cluster, params: ApiParams<'hostHea
     }
   }
   return { known, epoch: cluster.store.epoch }
+}
+
+/** Of the calling agent's own volumes: the newest word on them, minutes before nobody would have asked. */
+export async function hostReport(cluster: Cluster, { name, bootId, incarnation, volumes }: ApiParams<'hostReport'>): Promise<ApiResult<'hostReport'>> {
+  const host = await findHost(cluster.store.read, name)
+  if (host?.incarnation !== incarnation || host.bootId !== bootId) return {}
+  noteSeen(cluster, name, bootId, volumes)
+  for (const volume of volumes) cluster.work.kick('volume', volume.volume)
+  return {}
+}
+
+/**
+ * A storage server that was started anew may have lost what its disks' caches held: writes that were acknowledged and not yet flushed.
+ * What that means for a volume in use depends on its head (run/volume-turn.ts); a detached volume was flushed when it was detached.
+ */
+async function doubtLegs(cluster: Cluster, tx: ChangeTx, host: string): Promise<void> {
+  for (const extent of await extentsOnHost(tx, host)) {
+    if (extent.leg !== 'insync' || extent.state !== 'ready') continue
+    const volume = await volumeById(tx, extent.volume)
+    if (!volume || volume.phase === 'detached' || volume.phase === 'creating') continue
+    await setDoubt(tx, extent.id)
+    cluster.work.kick('volume', volume.id)
+  }
 }
 
 const changes = new WeakMap<Cluster, Map<string, number>>()

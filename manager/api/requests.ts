@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { Fault } from '../../lib/faults.js'
 import type { Cluster } from '../run/cluster.js'
-import { findRequest, openRequest } from '../store/requests.js'
+import { findRequest, finishRequestById, openRequest } from '../store/requests.js'
 import type { RequestRow } from '../store/requests.js'
 import { EpochLost, staleEpoch } from '../store/store.js'
 import type { ChangeTx } from '../store/store.js'
@@ -18,9 +18,9 @@ export interface Mutation<T> {
   readonly signal: AbortSignal
   /**
    * Checks and records the intent, in one transaction; gives the id of the object that the work is about, and the turn that does it.
-   * Throws a Fault to refuse: then nothing is recorded. `finished` true when there is nothing to wait for.
+   * Throws a Fault to refuse: then nothing is recorded. `done` when the transaction was all there is to do.
    */
-  readonly intend: (tx: ChangeTx) => Promise<{ readonly about: string; readonly kick: string }>
+  readonly intend: (tx: ChangeTx) => Promise<{ readonly about: string; readonly kick: string; readonly done?: boolean }>
   /** Makes the answer when the work is done. */
   readonly answer: (about: string) => Promise<T>
 }
@@ -32,6 +32,7 @@ export async function mutate<T>({ cluster, method, params, signal, intend, answe
     if (known) return { about: joined(known, method, digest).about }
     const intent = await intend(tx)
     await openRequest(tx, { id: params.request, method, digest, about: intent.about, nowMs: cluster.clock.nowMs() })
+    if (intent.done === true) await finishRequestById(tx, params.request)
     return intent
   }).catch((thrown: unknown) => {
     throw thrown instanceof EpochLost ? staleEpoch(thrown) : thrown

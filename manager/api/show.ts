@@ -3,7 +3,7 @@ import type { DiskView, HostView, VolumeSummary, VolumeView } from '../../lib/ap
 import { healthOf } from '../plan/health.js'
 import { online } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
-import { loadFacts, segmentFacts } from '../run/facts.js'
+import { loadFacts, reachability, segmentFacts } from '../run/facts.js'
 import type { VolumeFacts } from '../run/facts.js'
 import type { DiskRow, HostRow, VolumeRow } from '../state/rows.js'
 import { allDisks } from '../store/hosts.js'
@@ -14,7 +14,7 @@ export async function showHost(cluster: Cluster, host: HostRow): Promise<HostVie
   const heard = cluster.presence.lastHeard(host.name)
   const now = cluster.clock.monoMs()
   return {
-    name: host.name, roles: host.roles, zone: host.zone, state: online(cluster, host.name) ? 'online' : 'offline', address: host.address,
+    name: host.name, roles: host.roles, zone: host.zone, state: online(cluster, host.name) ? 'online' : 'offline', duty: host.duty, address: host.address,
     dataAddresses: host.dataAddresses, initiator: host.initiator, version: host.version, bootId: host.bootId,
     lastSeenMs: Math.round(Math.max(0, now - (heard ?? now - (cluster.clock.nowMs() - cluster.startedAt)))),
     disks: disks.length, attached: volumes.map((volume) => volume.name), foreign: cluster.foreign.get(host.name) ?? [],
@@ -25,7 +25,7 @@ export function showDisk(disk: DiskRow, zone: string): DiskView {
   const free = disk.bytes - disk.usedBytes
   const freeBytes = free > 0n ? free : 0n
   return {
-    id: disk.id, host: disk.host, device: disk.device, zone, state: disk.state, problem: disk.problem, bytes: disk.bytes, freeBytes,
+    id: disk.id, host: disk.host, device: disk.device, zone, state: disk.state, problem: disk.problem, duty: disk.duty, bytes: disk.bytes, freeBytes,
     cleanBytes: disk.cleanBytes < freeBytes ? disk.cleanBytes : freeBytes, extents: disk.extents,
   }
 }
@@ -34,7 +34,7 @@ export async function showVolume(cluster: Cluster, volume: VolumeRow): Promise<V
   const facts = await loadFacts(cluster.store.read, volume)
   const disks = new Map((await allDisks(cluster.store.read)).map((disk) => [disk.id, disk]))
   return {
-    ...summary(cluster, facts),
+    ...await summary(cluster, facts),
     segments: facts.segments.map((segment) => ({
       index: segment.index, offset: segment.offset, bytes: segment.bytes, generation: segment.generation,
       legs: facts.extents.filter((extent) => extent.segment === segment.index).map((extent) => ({
@@ -49,13 +49,13 @@ export async function summarise(cluster: Cluster, volume: VolumeRow): Promise<Vo
   return summary(cluster, await loadFacts(cluster.store.read, volume))
 }
 
-function summary(cluster: Cluster, facts: VolumeFacts): VolumeSummary {
+async function summary(cluster: Cluster, facts: VolumeFacts): Promise<VolumeSummary> {
   const { volume } = facts
   const { health, problem } = volume.phase === 'creating'
     ? { health: 'full' as const, problem: '' }
-    : healthOf(segmentFacts(facts), volume.redundancy, (host) => online(cluster, host))
+    : healthOf(segmentFacts(facts), volume.redundancy, await reachability(cluster.store.read, (host) => online(cluster, host)))
   return {
     id: volume.id, name: volume.name, bytes: volume.bytes, redundancy: volume.redundancy, state: volume.phase, head: volume.head, device: volume.device,
-    attachEpoch: volume.attachEpoch, health, problem: [volume.problem, problem].filter((each) => each !== '').join('; '), createdAt: volume.createdAt,
+    attachEpoch: volume.attachEpoch, health, problem: [volume.problem, problem, cluster.waiting.get(volume.id) ?? ''].filter((each) => each !== '').join('; '), createdAt: volume.createdAt,
   }
 }

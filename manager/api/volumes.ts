@@ -8,16 +8,20 @@ import { layOutVolume, sizeProblem } from '../plan/volume-layout.js'
 import { healthOf } from '../plan/health.js'
 import { online } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
-import { loadFacts, segmentFacts } from '../run/facts.js'
-import type { VolumeRow } from '../state/rows.js'
+import { loadFacts, reachability, segmentFacts } from '../run/facts.js'
+import { stopCopying } from '../run/copying.js'
+import { placeDisks } from '../run/repair.js'
+import type { HostRow, VolumeRow } from '../state/rows.js'
 import { allDisks, allHosts, findHost } from '../store/hosts.js'
 import type { Reader } from '../store/db.js'
 import type { ChangeTx } from '../store/store.js'
-import { addExtent, addSegment, addVolume, allVolumes, dropExtents, extentsOf, findVolume, removeVolume, updateVolume } from '../store/volumes.js'
+import { endJobsAbout } from '../store/jobs.js'
+import { forgetSettingsOf } from '../store/settings.js'
+import { addExtent, addSegment, addVolume, allVolumes, changeLayout, dropExtents, extentsOf, findVolume, removeVolume, updateVolume } from '../store/volumes.js'
 import { mutate } from './requests.js'
 import { showVolume, summarise } from './show.js'
 
-async function knownVolume(db: Reader, reference: string): Promise<VolumeRow> {
+export async function knownVolume(db: Reader, reference: string): Promise<VolumeRow> {
   const volume = await findVolume(db, reference)
   if (!volume) throw new Fault('unknown volume', `there is no volume ${JSON.stringify(reference)}`)
   return volume
@@ -50,14 +54,11 @@ export function volumeCreate(cluster: Cluster, params: ApiParams<'volumeCreate'>
 /** Places every leg and writes the whole volume down: from here on it exists, and the turn only makes it real. */
 async function plan(cluster: Cluster, tx: ChangeTx, id: string, { name, bytes, redundancy = limits.defaultRedundancy }: ApiParams<'volumeCreate'>): Promise<void> {
   const segments = layOutVolume(bytes, cluster.extentBytes)
-  const zones = new Map((await allHosts(tx)).map((host) => [host.name, host.zone]))
+  const hosts = new Map((await allHosts(tx)).map((host) => [host.name, host]))
   const disks = await allDisks(tx)
   const placement = placeLegs(
     { segments: segments.map((segment) => segment.extentBytes), redundancy },
-    disks.map((disk) => ({
-      id: disk.id, host: disk.host, zone: zones.get(disk.host) ?? '', state: disk.state, online: online(cluster, disk.host), bytes: disk.bytes,
-      freeBytes: disk.bytes > disk.usedBytes ? disk.bytes - disk.usedBytes : 0n, label: `${disk.host}:${disk.device}`,
-    })),
+    placeDisks(cluster, { hosts, disks: new Map(disks.map((disk) => [disk.id, disk])), taken: new Map() }),
   )
   if (placement.kind === 'refused') throw new Fault(placement.why, `Cannot create volume ${name}: ${placement.reason}`)
   const hostOf = new Map(disks.map((disk) => [disk.id, disk.host]))
@@ -78,13 +79,16 @@ export function volumeAttach(cluster: Cluster, params: ApiParams<'volumeAttach'>
       const head = await findHost(tx, params.host)
       if (!head) throw new Fault('unknown host', `there is no host ${JSON.stringify(params.host)}`)
       if (!head.roles.includes('head')) throw new Fault('wrong role', `${head.name} is not a head server (its role: ${head.roles.join(', ')})`)
+      if (params.fromDeadHost === true && volume.head !== '') return shutOutFirst(cluster, tx, volume, head)
+      if (head.duty !== 'use') throw new Fault('host offline', `${head.name} is not in use (${head.duty}): vsky host use ${head.name} takes it back`)
       if (volume.phase === 'attached') throw new Fault('volume attached', `${volume.name} is attached to ${volume.head} already`)
       if (volume.phase !== 'detached') throw new Fault('volume busy', `${volume.name} is ${volume.phase}`)
       if (!online(cluster, head.name)) throw new Fault('host offline', `${head.name} does not answer`)
       const facts = await loadFacts(tx, volume)
-      const health = healthOf(segmentFacts(facts), volume.redundancy, (host) => online(cluster, host))
+      const health = healthOf(segmentFacts(facts), volume.redundancy, await reachability(tx, (host) => online(cluster, host)))
       if (health.health === 'unavailable') throw new Fault('data unavailable', `Cannot attach volume ${volume.name}: ${health.problem}`)
-      await updateVolume(tx, volume.id, { phase: 'attaching', head: head.name, attachEpoch: volume.attachEpoch + 1, attachBoot: head.bootId, problem: '' })
+      await updateVolume(tx, volume.id, { phase: 'attaching', head: head.name, attachEpoch: volume.attachEpoch + 1, attachBoot: head.bootId, problem: '', ...(volume.copyHead === head.name ? { copyHead: '', copyBoot: '' } : {}) })
+      await changeLayout(tx, volume.id)
       return { about: volume.id, kick: 'volume' }
     },
     answer: (id) => volumeShow(cluster, { volume: id }),
@@ -107,20 +111,38 @@ export function volumeDetach(cluster: Cluster, params: ApiParams<'volumeDetach'>
   })
 }
 
+/** To another head than the one that has it, without that one's help: it must be silent, or be known to have failed. */
+async function shutOutFirst(cluster: Cluster, tx: ChangeTx, volume: VolumeRow, head: HostRow): Promise<{ about: string; kick: string }> {
+  const old = await findHost(tx, volume.head)
+  if (head.name === volume.head) throw new Fault('volume attached', `${volume.name} is attached to ${volume.head} already`)
+  if (head.duty !== 'use') throw new Fault('host offline', `${head.name} is not in use (${head.duty})`)
+  if (!online(cluster, head.name)) throw new Fault('host offline', `${head.name} does not answer`)
+  if (old && old.duty !== 'failed' && online(cluster, old.name)) throw new Fault('host online', `Cannot take volume ${volume.name} from ${old.name}: it answers`)
+  if (volume.phase === 'fencing' && volume.nextHead !== '') throw new Fault('volume busy', `${volume.name} is being moved to ${volume.nextHead}`)
+  await updateVolume(tx, volume.id, { phase: 'fencing', nextHead: head.name })
+  await changeLayout(tx, volume.id)
+  await tx.event({ kind: 'head to be shut out', about: 'volume', name: volume.name, text: `${volume.head} is taken for lost: ${head.name} shall have the volume` })
+  return { about: volume.id, kick: 'volume' }
+}
+
 async function busyWith(db: Reader, volume: string): Promise<boolean> {
   return (await db.get(`select 1 as yes from requests where about = ? and state = 'open'`, [volume])) !== undefined
 }
 
-export function volumeDelete(cluster: Cluster, params: ApiParams<'volumeDelete'>, signal: AbortSignal): Promise<ApiResult<'volumeDelete'>> {
+export async function volumeDelete(cluster: Cluster, params: ApiParams<'volumeDelete'>, signal: AbortSignal): Promise<ApiResult<'volumeDelete'>> {
+  const copied = await findVolume(cluster.store.read, params.volume)
+  if (copied?.phase === 'detached' && copied.copyHead !== '') await stopCopying(cluster, await loadFacts(cluster.store.read, copied))
   return mutate({
     cluster, method: 'vsky.volume.delete', params, signal,
     async intend(tx) {
       const volume = await knownVolume(tx, params.volume)
       if (volume.phase === 'attached') throw new Fault('volume attached', `${volume.name} is attached to ${volume.head}`)
-      if (volume.phase !== 'detached' || await busyWith(tx, volume.id)) throw new Fault('volume busy', `${volume.name} is ${volume.phase}`)
+      if (volume.phase !== 'detached' || volume.copyHead !== '' || await busyWith(tx, volume.id)) throw new Fault('volume busy', `${volume.name} is ${volume.phase}`)
       const hosts = new Set((await extentsOf(tx, volume.id)).map((extent) => extent.host))
       await dropExtents(tx, volume.id)
       await removeVolume(tx, volume.id)
+      await endJobsAbout(tx, volume.id, 'its volume was deleted', cluster.clock.nowMs())
+      await forgetSettingsOf(tx, volume.id)
       await tx.event({ kind: 'volume deleted', about: 'volume', name: volume.name, text: `its extents on ${[...hosts].sort().join(', ')} are overwritten and removed` })
       return { about: volume.id, kick: 'gone' }
     },

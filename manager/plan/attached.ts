@@ -1,5 +1,5 @@
 /**
- * One attached volume, looked at: what its head reports against what the database says. Pure; gives the changes to commit and
+ * One volume that a head has up, looked at: what the head reports against what the database says. Pure; gives the changes to commit and
  * whether the head must be given a new layout. A leg that failed is committed stale before the head may go on without it: until
  * then the kernel holds the writes.
  */
@@ -17,6 +17,8 @@ export interface AttachedDecision {
   readonly stale: readonly { readonly segment: number; readonly extents: readonly string[]; readonly why: string }[]
   readonly insync: readonly { readonly segment: number; readonly extents: readonly string[] }[]
   readonly unavailable: readonly { readonly segment: number; readonly reason: string }[]
+  /** The kernel read around an error of these legs; they still take every write. */
+  readonly readErrors: readonly { readonly segment: number; readonly extents: readonly string[] }[]
   /** The head has an older layout than the database (or is to get one by `stale`): it must be told. */
   readonly reload: boolean
 }
@@ -25,31 +27,35 @@ const failures: Readonly<Record<string, string>> = {
   D: 'a write failed', F: 'a flush failed', S: 'the copy failed', U: 'the kernel reports an unknown failure',
 }
 
-export function lookAtAttached(segments: readonly SegmentFacts[], seen: VolumeSeen): AttachedDecision {
-  const stale: AttachedDecision['stale'][number][] = []
-  const insync: AttachedDecision['insync'][number][] = []
-  const unavailable: AttachedDecision['unavailable'][number][] = []
-  let reload = seen.state !== 'up'
+/** `layout` is the database's: a report about another one proves nothing of any leg, except that it couldn't be reached. */
+export function lookAtAttached(layout: number, segments: readonly SegmentFacts[], seen: VolumeSeen): AttachedDecision {
+  const decision = { stale: [] as AttachedDecision['stale'][number][], insync: [] as AttachedDecision['insync'][number][], unavailable: [] as AttachedDecision['unavailable'][number][], readErrors: [] as AttachedDecision['readErrors'][number][] }
+  const unreachable = new Map(seen.unreachable.map((leg) => [leg.extent, leg.why]))
+  const current = seen.layout === layout
+  let reload = !current || seen.state !== 'up'
   for (const segment of segments) {
-    const there = seen.segments.find((each) => each.index === segment.index)
-    if (!there || there.generation < segment.generation) {
-      reload = true // the kernel's state belongs to an older layout: nothing can be concluded from it
-      continue
-    }
-    const health = new Map(there.legs.map((leg) => [leg.extent, leg.health]))
-    const loss = decideLoss(segment.legs.filter((leg) => health.has(leg.extent)), (leg) => failures[health.get(leg.extent) ?? ''])
+    const there = current ? seen.segments.find((each) => each.index === segment.index) : undefined
+    const health = new Map((there?.legs ?? []).map((leg) => [leg.extent, leg.health]))
+    const lost = (leg: LegFacts): string | undefined => unreachable.get(leg.extent) ?? failures[health.get(leg.extent) ?? '']
+    const loss = decideLoss(segment.legs.filter((leg) => health.has(leg.extent) || unreachable.has(leg.extent) || !current), lost)
     if (loss.kind === 'unavailable') {
-      unavailable.push({ segment: segment.index, reason: loss.reason })
+      decision.unavailable.push({ segment: segment.index, reason: loss.reason })
       continue
     }
     if (loss.kind === 'drop') {
-      const why = segment.legs.filter((leg) => loss.extents.includes(leg.extent)).map((leg) => `${leg.host}: ${failures[health.get(leg.extent) ?? ''] ?? ''}`).join('; ')
-      stale.push({ segment: segment.index, extents: loss.extents, why })
+      const why = segment.legs.filter((leg) => loss.extents.includes(leg.extent)).map((leg) => `${leg.host}: ${lost(leg) ?? ''}`).join('; ')
+      decision.stale.push({ segment: segment.index, extents: loss.extents, why })
       reload = true
       continue
     }
+    if (!there) continue
     const caughtUp = segment.legs.filter((leg) => leg.state === 'syncing' && health.get(leg.extent) === 'A').map((leg) => leg.extent)
-    if (caughtUp.length > 0 && there.regions > 0 && there.inSync === there.regions) insync.push({ segment: segment.index, extents: caughtUp })
+    if (caughtUp.length > 0 && there.regions > 0 && there.inSync === there.regions) {
+      decision.insync.push({ segment: segment.index, extents: caughtUp })
+      reload = true // the table of the copy makes room for the plain one
+    }
+    const unread = segment.legs.filter((leg) => leg.state === 'insync' && health.get(leg.extent) === 'R').map((leg) => leg.extent)
+    if (unread.length > 0) decision.readErrors.push({ segment: segment.index, extents: unread })
   }
-  return { stale, insync, unavailable, reload }
+  return { ...decision, reload }
 }

@@ -36,6 +36,8 @@ export function compareHost(wanted: HostWanted, seen: Observation): HostDifferen
     remove: wanted.dropping.filter((each) => ready.has(each.disk)),
     detach: seen.volumes.flatMap((volume) => {
       const mine = wanted.volumes.get(volume.volume)
+      const onlyRecord = volume.device === '' && volume.segments.length === 0 // of a volume that was deleted while its head was away
+      if (!mine && onlyRecord) return [{ volume: volume.volume, attachEpoch: volume.attachEpoch }]
       if (!mine || volume.attachEpoch > mine.attachEpoch) return [] // unknown, or newer than this database: told as foreign below
       return mine.attachedHere && volume.attachEpoch === mine.attachEpoch ? [] : [{ volume: volume.volume, attachEpoch: volume.attachEpoch }]
     }),
@@ -44,7 +46,7 @@ export function compareHost(wanted: HostWanted, seen: Observation): HostDifferen
       ...seen.foreign,
       ...seen.extents.filter((extent) => !known.has(extent.extent)).map((extent) => ({ what: 'extent', name: extent.extent, why: `of volume ${extent.volume}: the database does not know it` })),
       ...seen.disks.filter((disk) => !wanted.disks.some(({ id }) => id === disk.disk)).map((disk) => ({ what: 'disk', name: `${disk.disk} (${disk.device})`, why: 'the database does not know it' })),
-      ...seen.volumes.filter((volume) => (wanted.volumes.get(volume.volume)?.attachEpoch ?? -1) < volume.attachEpoch)
+      ...seen.volumes.filter((volume) => volume.segments.length > 0 && (wanted.volumes.get(volume.volume)?.attachEpoch ?? -1) < volume.attachEpoch)
         .map((volume) => ({ what: 'volume', name: volume.name, why: 'the database does not know this attachment' })),
     ],
   }

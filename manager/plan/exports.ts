@@ -2,12 +2,17 @@
 import type { ExtentWanted } from '../../lib/wire/agent.js'
 import type { ExtentRow, SegmentRow, VolumeRow } from '../state/rows.js'
 
+/** The head that a volume's exports are open to: the one that it is attached to, or that copies its legs while it is detached. */
+export function headOf(volume: VolumeRow): string {
+  return volume.phase === 'detached' ? volume.copyHead : volume.head
+}
+
 /**
- * The head of the present attachment, and nobody else, and only at legs that it uses. While a volume is detached no one gets in.
- * While it is being detached the head keeps its way until it has let go.
+ * The head of the present attachment, and nobody else, and only at legs that it uses. While a volume is detached no one gets in but
+ * the head that copies. While it is being detached the head keeps its way until it has let go; one that is shut out has none.
  */
 export function initiatorsOf(volume: VolumeRow, extent: ExtentRow, initiatorOfHead: string | undefined): readonly string[] {
-  if (volume.phase === 'creating' || volume.phase === 'detached' || initiatorOfHead === undefined) return []
+  if (volume.phase === 'creating' || volume.phase === 'fencing' || initiatorOfHead === undefined) return []
   return extent.leg === 'insync' || extent.leg === 'syncing' ? [initiatorOfHead] : []
 }
 

@@ -12,6 +12,8 @@ export interface PlaceDisk {
   readonly zone: string
   readonly state: DiskState
   readonly online: boolean
+  /** Nothing new goes to a disk that is evacuated or failed, or whose server is. */
+  readonly duty: string
   readonly bytes: bigint
   readonly freeBytes: bigint
   /** For people. */
@@ -35,17 +37,18 @@ interface Room {
   free: bigint
 }
 
-/** Chooses disks for all legs of a new volume, or for new legs of segments whose other hosts are in `occupied`. */
-export function placeLegs(wish: PlaceWish, disks: readonly PlaceDisk[], occupied: (segment: number) => ReadonlySet<string> = () => new Set()): Placement {
-  const objections = disks.map((disk) => ({ disk, objection: unusable(disk) })).filter((each) => each.objection !== undefined)
-  const usable = disks.filter((disk) => unusable(disk) === undefined)
+/** Chooses disks for all legs of a new volume, or for further legs of segments that have legs on the servers in `occupied` already. */
+export function placeLegs(wish: PlaceWish, disks: readonly PlaceDisk[], occupied: ReadonlySet<string> = new Set()): Placement {
+  const objections = disks.map((disk) => ({ disk, objection: unusable(disk) ?? (occupied.has(disk.host) ? 'its server has a leg already' : undefined) })).filter((each) => each.objection !== undefined)
+  const usable = disks.filter((disk) => unusable(disk) === undefined && !occupied.has(disk.host))
   const servers = new Set(usable.map((disk) => disk.host))
   if (servers.size < wish.redundancy) {
     return { kind: 'refused', why: 'too few servers', reason: `${wish.redundancy} legs need as many storage servers with a usable disk; there ${
       servers.size === 1 ? 'is 1' : `are ${servers.size}`}${servers.size === 0 ? '' : ` (${[...servers].sort().join(', ')})`}${tell(objections)}` }
   }
+  const zonesUsed = [...occupied].map((host) => zoneName(disks.find((disk) => disk.host === host) ?? { zone: '', host }))
   // The even spread can run into a corner that taking the server with the most room left avoids, so a "no" is only given after both.
-  const tries = [evenly, roomiest].map((strategy) => attempt(wish, usable, occupied, strategy))
+  const tries = [evenly, roomiest].map((strategy) => attempt(wish, usable, zonesUsed, strategy))
   const placed = tries.find((each) => each.kind === 'placed')
   if (placed) return placed
   const failed = tries.find((each) => each.kind === 'failed')
@@ -58,6 +61,7 @@ export function placeLegs(wish: PlaceWish, disks: readonly PlaceDisk[], occupied
 function unusable(disk: PlaceDisk): string | undefined {
   if (disk.state !== 'ready') return disk.state
   if (!disk.online) return 'its server is offline'
+  if (disk.duty !== 'use') return disk.duty
   return undefined
 }
 
@@ -87,12 +91,12 @@ const roomiest: Strategy = {
 }
 type Attempt = Extract<Placement, { kind: 'placed' }> | { readonly kind: 'failed'; readonly segment: number; readonly found: number; readonly bytes: bigint }
 
-function attempt(wish: PlaceWish, usable: readonly PlaceDisk[], occupied: (segment: number) => ReadonlySet<string>, strategy: Strategy): Attempt {
+function attempt(wish: PlaceWish, usable: readonly PlaceDisk[], zonesUsed: readonly string[], strategy: Strategy): Attempt {
   const rooms: readonly Room[] = usable.map((disk) => ({ disk, free: disk.freeBytes }))
   const legs: (readonly string[])[] = []
   for (const [segment, size] of wish.segments.entries()) {
-    const best = bestPerServer(rooms, size, occupied(segment), strategy)
-    const chosen = spreadOverZones(best, wish.redundancy)
+    const best = bestPerServer(rooms, size, strategy)
+    const chosen = spreadOverZones(best, wish.redundancy, zonesUsed)
     if (chosen.length < wish.redundancy) return { kind: 'failed', segment, found: chosen.length, bytes: size }
     for (const room of chosen) room.free -= size
     legs.push(chosen.map((room) => room.disk.id))
@@ -100,11 +104,11 @@ function attempt(wish: PlaceWish, usable: readonly PlaceDisk[], occupied: (segme
   return { kind: 'placed', legs }
 }
 
-function bestPerServer(rooms: readonly Room[], size: bigint, occupied: ReadonlySet<string>, strategy: Strategy): readonly Room[] {
+function bestPerServer(rooms: readonly Room[], size: bigint, strategy: Strategy): readonly Room[] {
   const best = new Map<string, Room>()
   const legsLeft = new Map<string, bigint>()
   for (const room of rooms) {
-    if (room.free < size || occupied.has(room.disk.host)) continue
+    if (room.free < size) continue
     legsLeft.set(room.disk.host, (legsLeft.get(room.disk.host) ?? 0n) + room.free / size)
     const known = best.get(room.disk.host)
     if (!known || strategy.disks(room, known) < 0) best.set(room.disk.host, room)
@@ -112,10 +116,15 @@ function bestPerServer(rooms: readonly Room[], size: bigint, occupied: ReadonlyS
   return [...best.values()].sort(strategy.servers((host) => legsLeft.get(host) ?? 0n))
 }
 
+function zoneName({ zone, host }: Pick<PlaceDisk, 'zone' | 'host'>): string {
+  return zone === '' ? `host ${host}` : `zone ${zone}`
+}
+
 /** Takes zone by zone, the best server of each, until there are enough: zones repeat only when all have been used equally often. */
-function spreadOverZones(candidates: readonly Room[], count: number): readonly Room[] {
+function spreadOverZones(candidates: readonly Room[], count: number, zonesUsed: readonly string[]): readonly Room[] {
   const used = new Map<string, number>()
-  const zoneOf = (room: Room): string => (room.disk.zone === '' ? `host ${room.disk.host}` : `zone ${room.disk.zone}`)
+  for (const zone of zonesUsed) used.set(zone, (used.get(zone) ?? 0) + 1)
+  const zoneOf = (room: Room): string => zoneName(room.disk)
   const rest = [...candidates]
   const chosen: Room[] = []
   while (chosen.length < count && rest.length > 0) {

@@ -8,6 +8,7 @@ import type { LegState } from '../../lib/model.js'
 export interface LegFacts {
   readonly extent: string
   readonly host: string
+  readonly disk: string
   readonly slot: number
   readonly state: LegState
 }

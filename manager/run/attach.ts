@@ -5,16 +5,17 @@
 import { agentMethods } from '../../lib/wire/agent.js'
 import { Fault, messageOf } from '../../lib/faults.js'
 import { decideLoss } from '../plan/segment.js'
-import { legAfter } from '../state/leg.js'
 import { doomRequest, finishRequest, openRequestAbout } from '../store/requests.js'
-import { extentsOf, raiseGeneration, setLeg, updateVolume, volumeById } from '../store/volumes.js'
-import type { ChangeTx } from '../store/store.js'
+import { extentsOf, segmentsOf, updateVolume, volumeById } from '../store/volumes.js'
 import { AgentSilent } from './agents.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
+import { stopCopying } from './copying.js'
 import { pushVolume } from './exports.js'
 import { loadFacts, segmentFacts, serversInUse, volumeWanted } from './facts.js'
 import type { VolumeFacts } from './facts.js'
+import { commitStale } from './loss.js'
+import { noteSeen } from './up.js'
 import type { Next } from './work.js'
 
 /** How often a silent but living agent is asked again before its legs are left behind; an agent's restart takes less. */
@@ -24,19 +25,30 @@ export async function attachTurn(cluster: Cluster, facts: VolumeFacts, attempt: 
   const { volume, hosts } = facts
   const head = hosts.get(volume.head)
   if (!head) return giveUp(cluster, facts, new Fault('unknown host', `head ${volume.head} is not known`))
+  if (volume.copyHead !== '') {
+    await stopCopying(cluster, facts)
+    return 0
+  }
   const lost = await openServers(cluster, facts, attempt)
   const refusal = await leaveBehind(cluster, facts, lost)
   if (refusal) return giveUp(cluster, facts, refusal)
   const now = await volumeById(cluster.store.read, volume.id)
   if (!now || now.phase !== 'attaching') return 0
   try {
-    const up = await cluster.agents.call(head, agentMethods.attachVolume, { volume: volumeWanted(await loadFacts(cluster.store.read, now)) }, { timeoutMs: 45_000 })
+    const wanted = volumeWanted(await loadFacts(cluster.store.read, now), (name) => online(cluster, name))
+    const up = await cluster.agents.call(head, agentMethods.attachVolume, { volume: wanted }, { timeoutMs: 45_000 })
+    if (up.unreachable.length > 0) {
+      const refused = await leaveBehindLegs(cluster, facts, new Map(up.unreachable.map((leg) => [leg.extent, leg.why])))
+      return refused ? await giveUp(cluster, facts, refused) : 0
+    }
+    noteSeen(cluster, head.name, volume.attachBoot, [up])
     await cluster.store.change(async (tx) => {
       await updateVolume(tx, volume.id, { phase: 'attached', device: up.device, problem: '' })
       await finishRequest(tx, volume.id)
       await tx.event({ kind: 'volume attached', about: 'volume', name: volume.name, text: `to ${head.name} as ${up.device}` })
     })
     cluster.work.kick('head', head.name)
+    cluster.work.kick('repair', 'cluster')
     return 'idle'
   } catch (thrown) {
     if (thrown instanceof Fault && thrown.fault !== 'stale epoch') return giveUp(cluster, facts, thrown)
@@ -66,35 +78,28 @@ async function openServers(cluster: Cluster, facts: VolumeFacts, attempt: number
 }
 
 /** Commits the legs on lost servers as stale. Gives the reason when a segment would have no good leg left: then nothing was changed. */
-async function leaveBehind(cluster: Cluster, facts: VolumeFacts, lost: ReadonlyMap<string, string>): Promise<Fault | undefined> {
+function leaveBehind(cluster: Cluster, facts: VolumeFacts, lost: ReadonlyMap<string, string>): Promise<Fault | undefined> {
+  return leaveBehindLegs(cluster, facts, new Map(facts.extents.flatMap((extent) => {
+    const why = lost.get(extent.host)
+    return why === undefined ? [] : [[extent.id, `${extent.host}: ${why}`] as const]
+  })))
+}
+
+/** The same by leg: extent → why it can't be used. */
+export async function leaveBehindLegs(cluster: Cluster, facts: VolumeFacts, lost: ReadonlyMap<string, string>): Promise<Fault | undefined> {
   if (lost.size === 0) return undefined
   return cluster.store.change(async (tx) => {
-    const extents = await extentsOf(tx, facts.volume.id)
-    const decisions = segmentFacts({ ...facts, extents }).map((segment) => ({ segment, decision: decideLoss(segment.legs, (leg) => lost.get(leg.host)) }))
+    const [segments, extents] = [await segmentsOf(tx, facts.volume.id), await extentsOf(tx, facts.volume.id)]
+    const decisions = segmentFacts({ segments, extents }).map((segment) => ({ segment, decision: decideLoss(segment.legs, (leg) => lost.get(leg.extent)) }))
     for (const { segment, decision } of decisions) {
       if (decision.kind === 'unavailable') return new Fault('data unavailable', `segment ${segment.index} of ${facts.volume.name}: ${decision.reason}`)
     }
     for (const { segment, decision } of decisions) {
-      if (decision.kind === 'drop') await commitStale(tx, facts, segment, decision.extents, [...lost].map(([host, why]) => `${host}: ${why}`).join('; '))
+      if (decision.kind !== 'drop') continue
+      const why = decision.extents.map((extent) => lost.get(extent) ?? '').join('; ')
+      await commitStale(cluster, tx, { volume: facts.volume, extents }, segment, decision.extents, why)
     }
     return undefined
-  })
-}
-
-/** "These legs missed writes, generation + 1": inside a transaction, with its event. */
-export async function commitStale(
-  tx: ChangeTx, { volume, extents }: Pick<VolumeFacts, 'volume' | 'extents'>, segment: { readonly index: number; readonly generation: number },
-  gone: readonly string[], why: string,
-): Promise<void> {
-  await raiseGeneration(tx, volume.id, segment.index)
-  for (const id of gone) {
-    const extent = extents.find((each) => each.id === id)
-    if (extent) await setLeg(tx, id, legAfter(extent.leg, 'missed writes'))
-  }
-  const servers = extents.filter((each) => gone.includes(each.id)).map((each) => each.host)
-  await tx.event({
-    kind: 'leg stale', about: 'volume', name: volume.name,
-    text: `segment ${segment.index}: the leg on ${servers.join(', ')} is stale from generation ${segment.generation + 1} on (${why})`,
   })
 }
 

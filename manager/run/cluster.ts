@@ -4,6 +4,7 @@ import type { ForeignSeen, Observation } from '../../lib/wire/agent.js'
 import type { Presence } from '../health/presence.js'
 import type { Store } from '../store/store.js'
 import type { Agents } from './agents.js'
+import type { Progress } from './progress.js'
 import type { Work } from './work.js'
 
 export interface Cluster {
@@ -22,6 +23,12 @@ export interface Cluster {
   /** The newest observation of each host, and what is foreign there. Only hints: each turn that needs certainty looks itself. */
   readonly seen: Map<string, Observation>
   readonly foreign: Map<string, readonly ForeignSeen[]>
+  /** How fast copies go, by volume and segment. */
+  readonly progress: Progress
+  /** Why segments of a volume are not being made whole, by volume; empty or absent when nothing stands in the way. */
+  readonly waiting: Map<string, string>
+  /** When waiting I/O of a volume was last taken up again, by the monotonic clock. */
+  readonly triedAgain: Map<string, number>
   /** Incarnations of agents that have taken this manager's epoch. */
   readonly fenced: Map<string, string>
   /** One at a time per key. */

@@ -6,6 +6,7 @@ import { updateVolume } from '../store/volumes.js'
 import { AgentSilent } from './agents.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
+import { interruptCopies } from './copying.js'
 import { pushVolume } from './exports.js'
 import type { VolumeFacts } from './facts.js'
 import type { Next } from './work.js'
@@ -29,8 +30,10 @@ export async function detachTurn(cluster: Cluster, facts: VolumeFacts): Promise<
   }
   await cluster.store.change(async (tx) => {
     await updateVolume(tx, volume.id, { phase: 'detached', head: '', device: '', problem: '' })
+    await interruptCopies(cluster, tx, volume.id, 'the volume was detached')
     await tx.event({ kind: 'volume detached', about: 'volume', name: volume.name, text: `from ${volume.head}` })
   })
+  cluster.work.kick('repair', 'cluster')
   return 0
 }
 

@@ -4,9 +4,9 @@
  */
 import { agentMethods } from '../../lib/wire/agent.js'
 import type { Chap, ExtentWanted } from '../../lib/wire/agent.js'
-import { extentWanted } from '../plan/exports.js'
+import { extentWanted, headOf } from '../plan/exports.js'
 import type { HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
-import { allHosts } from '../store/hosts.js'
+import { allDisks, allHosts } from '../store/hosts.js'
 import { droppingOnHost, extentsOnHost, removeExtent, segmentsOf, volumeById } from '../store/volumes.js'
 import type { Cluster } from './cluster.js'
 
@@ -28,7 +28,10 @@ export async function wantedOnHost(cluster: Cluster, host: string, onlyVolume?: 
   const volumes = new Map<string, { volume: VolumeRow; segments: ReadonlyMap<number, SegmentRow> } | undefined>()
   const extents: ExtentWanted[] = []
   const heads = new Map<string, HostRow>()
+  // What stands on a disk that is lost can't be made to be anything; it must not keep the rest of the server from being put right.
+  const lost = new Set((await allDisks(db, host)).filter((disk) => disk.duty === 'failed' || disk.state === 'missing' || disk.state === 'failed').map((disk) => disk.id))
   for (const extent of await extentsOnHost(db, host)) {
+    if (extent.state === 'ready' && lost.has(extent.disk)) continue
     if (extent.state === 'dropping' || (onlyVolume === undefined ? extent.state === 'planned' : extent.volume !== onlyVolume)) continue
     if (!volumes.has(extent.volume)) {
       const volume = await volumeById(db, extent.volume)
@@ -37,7 +40,7 @@ export async function wantedOnHost(cluster: Cluster, host: string, onlyVolume?: 
     const known = volumes.get(extent.volume)
     const segment = known?.segments.get(extent.segment)
     if (!known || !segment) continue
-    const head = hosts.get(known.volume.head)
+    const head = hosts.get(headOf(known.volume))
     const wanted = extentWanted(known.volume, segment, extent, head?.initiator)
     if (head && wanted.initiators.length > 0) heads.set(head.name, head)
     extents.push(wanted)

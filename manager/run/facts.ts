@@ -2,11 +2,13 @@
 import type { VolumeWanted } from '../../lib/wire/agent.js'
 import { targetName } from '../../lib/wire/agent.js'
 import { must } from '../../lib/assert.js'
+import { headOf } from '../plan/exports.js'
 import { tableOrder } from '../plan/segment.js'
 import type { LegFacts } from '../plan/segment.js'
 import type { SegmentFacts } from '../plan/attached.js'
 import type { ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
-import { allHosts } from '../store/hosts.js'
+import { allDisks, allHosts } from '../store/hosts.js'
+import { loadSettings } from '../store/settings.js'
 import { extentsOf, segmentsOf } from '../store/volumes.js'
 import type { Reader } from '../store/db.js'
 
@@ -15,15 +17,17 @@ export interface VolumeFacts {
   readonly segments: readonly SegmentRow[]
   readonly extents: readonly ExtentRow[]
   readonly hosts: ReadonlyMap<string, HostRow>
+  /** How long I/O may wait for a lost last leg, seconds. */
+  readonly waitSeconds: number
 }
 
 export async function loadFacts(db: Reader, volume: VolumeRow): Promise<VolumeFacts> {
-  const [segments, extents, hosts] = await Promise.all([segmentsOf(db, volume.id), extentsOf(db, volume.id), allHosts(db)])
-  return { volume, segments, extents, hosts: new Map(hosts.map((host) => [host.name, host])) }
+  const [segments, extents, hosts, settings] = await Promise.all([segmentsOf(db, volume.id), extentsOf(db, volume.id), allHosts(db), loadSettings(db)])
+  return { volume, segments, extents, waitSeconds: settings.of('volume.wait', volume.id), hosts: new Map(hosts.map((host) => [host.name, host])) }
 }
 
 export function legFacts(extent: ExtentRow): LegFacts {
-  return { extent: extent.id, host: extent.host, slot: extent.slot, state: extent.leg }
+  return { extent: extent.id, host: extent.host, disk: extent.disk, slot: extent.slot, state: extent.leg }
 }
 
 export function segmentFacts({ segments, extents }: Pick<VolumeFacts, 'segments' | 'extents'>): readonly (SegmentFacts & { readonly bytes: bigint })[] {
@@ -38,18 +42,29 @@ export function serversInUse({ extents }: Pick<VolumeFacts, 'extents'>): readonl
   return [...new Set(extents.filter((extent) => extent.leg === 'insync' || extent.leg === 'syncing').map((extent) => extent.host))].sort()
 }
 
-/** What the head is to make of it. */
-export function volumeWanted({ volume, segments, extents, hosts }: VolumeFacts): VolumeWanted {
-  const head = must(hosts.get(volume.head), `volume ${volume.name} is attached to a known host`)
+/**
+ * What the head is to make of it. While it is detached nobody writes to it, so one source is enough for a copy, on a server that
+ * answers; another one each time, so that a source that can't be read is not tried for ever.
+ */
+export function volumeWanted({ volume, segments, extents, hosts, waitSeconds }: VolumeFacts, online: (host: string) => boolean): VolumeWanted {
+  const head = must(hosts.get(headOf(volume)), `volume ${volume.name} is attached to, or copied by, a known host`)
+  const whole = volume.phase !== 'detached'
+  const copied = new Set(extents.filter((extent) => extent.leg === 'syncing').map((extent) => extent.segment))
   return {
+    layout: volume.layout,
+    scope: whole ? 'whole' : 'copies',
     volume: volume.id,
     name: volume.name,
     attachEpoch: volume.attachEpoch,
     bytes: volume.bytes,
+    waitSeconds,
     chap: { initiator: head.initiator, user: head.chapUser, password: head.chapPassword },
-    segments: segments.map((segment) => {
-      const legs = tableOrder(extents.filter((extent) => extent.segment === segment.index).map((extent) => ({ ...extent, extent: extent.id, state: extent.leg })),
+    segments: segments.filter((segment) => whole || copied.has(segment.index)).map((segment) => {
+      const all = tableOrder(extents.filter((extent) => extent.segment === segment.index).map((extent) => ({ ...extent, extent: extent.id, state: extent.leg })),
         { head: head.name, segment: segment.index })
+      const sources = all.filter((leg) => leg.state === 'insync' && online(leg.host))
+      const source = sources[volume.layout % Math.max(1, sources.length)]
+      const legs = whole || !source ? all : [source, ...all.filter((leg) => leg.state === 'syncing')]
       return {
         index: segment.index,
         generation: segment.generation,
@@ -62,4 +77,10 @@ export function volumeWanted({ volume, segments, extents, hosts }: VolumeFacts):
       }
     }),
   }
+}
+
+/** Whether a leg can be used now: its server answers, and its disk is well. */
+export async function reachability(db: Reader, online: (host: string) => boolean): Promise<(leg: LegFacts) => boolean> {
+  const lost = new Set((await allDisks(db)).filter((disk) => disk.state === 'missing' || disk.state === 'failed' || disk.duty === 'failed').map((disk) => disk.id))
+  return (leg) => online(leg.host) && !lost.has(leg.disk)
 }

@@ -4,15 +4,18 @@
  */
 import { agentMethods } from '../../lib/wire/agent.js'
 import type { DiskSeen, Observation } from '../../lib/wire/agent.js'
-import { messageOf } from '../../lib/faults.js'
+import { Fault, messageOf } from '../../lib/faults.js'
 import { compareHost } from '../plan/compare-host.js'
+import { headOf } from '../plan/exports.js'
 import type { DiskRow, HostRow } from '../state/rows.js'
 import { allDisks, findHost, setDiskState, updateDisk } from '../store/hosts.js'
 import { aboutsOpen } from '../store/requests.js'
+import { loadSettings } from '../store/settings.js'
 import { allVolumes, extentsOnHost, volumesOnHead } from '../store/volumes.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { dropTombstones, pushChosen, wantedOnHost } from './exports.js'
+import { noteSeen } from './up.js'
 import type { Next } from './work.js'
 
 /** How often the disks of a living host are looked at without a reason, ms: shows cleaning progress and silent loss. */
@@ -33,12 +36,22 @@ export async function hostTurn(cluster: Cluster, name: string): Promise<Next> {
     const sent = await pushChosen(cluster, host, ({ extents }) => extents.filter((extent) => differing.has(extent.extent)))
     cluster.log.info('a storage server was put right', { host: name, extents: String(sent) })
   }
-  for (const volume of difference.detach) await cluster.agents.call(host, agentMethods.detachVolume, volume)
-  await dropTombstones(cluster, host, (disk) => ready.has(disk))
+  for (const volume of difference.detach) await takeAway(cluster, host, volume)
+  if (await dropTombstones(cluster, host, (disk) => ready.has(disk)) > 0) cluster.work.kick('repair', 'cluster') // there is room again
   const pending = await aboutsOpen(cluster.store.read)
   for (const about of pending) cluster.work.kick('gone', about)
   for (const volume of await volumesOnHead(cluster.store.read, name)) cluster.work.kick('volume', volume.id)
   return difference.ensure.length > 0 ? 2000 : LOOK_AGAIN_MS
+}
+
+/** Of an attachment that is over. Something there may still hold its device open: it can reach no leg any more, so nothing else waits for it. */
+async function takeAway(cluster: Cluster, host: HostRow, volume: { readonly volume: string; readonly attachEpoch: number }): Promise<void> {
+  try {
+    await cluster.agents.call(host, agentMethods.detachVolume, volume)
+  } catch (thrown) {
+    if (!(thrown instanceof Fault) || thrown.fault === 'stale epoch') throw thrown
+    cluster.log.warn('what is left of a volume could not be taken away', { host: host.name, volume: volume.volume, error: thrown.message })
+  }
 }
 
 /** A new incarnation, or a manager that is new to it, is fenced first: older managers' calls have ended when it answers. */
@@ -60,7 +73,7 @@ async function wanted(cluster: Cluster, host: HostRow): Promise<Parameters<typeo
     planned: new Set(all.filter((extent) => extent.state === 'planned').map((extent) => extent.id)),
     disks, extents, dropping: dropping.map((extent) => ({ extent: extent.id, disk: extent.disk })),
     volumes: new Map(volumes.map((volume) => [volume.id, {
-      name: volume.name, attachEpoch: volume.attachEpoch, attachedHere: volume.head === host.name,
+      name: volume.name, attachEpoch: volume.attachEpoch, attachedHere: headOf(volume) === host.name && volume.phase !== 'fencing',
     }])),
   }
 }
@@ -81,19 +94,30 @@ async function recordDisks(cluster: Cluster, host: HostRow, seen: Observation): 
       else await setDiskState(tx, row.id, 'missing', 'the agent does not see it')
       const state = disk?.state ?? 'missing'
       if (state !== row.state) {
+        cluster.work.kick('repair', 'cluster')
         await tx.event({ kind: `disk ${state}`, about: 'disk', name: `${row.host}:${row.device}`, text: disk?.problem === '' || !disk ? `was ${row.state}` : disk.problem })
       }
     }
   })
 }
 
-/** A head with attached volumes: looked at every second, and at once when its agent says that something changed. */
+/** What the copies on one head may take together: its share of the cluster's. The least there is while copies are paused. */
+async function copyRate(cluster: Cluster, head: string): Promise<bigint> {
+  const settings = await loadSettings(cluster.store.read)
+  if (settings.of('resync.paused') === 1) return 1n
+  const copying = new Set([head, ...[...cluster.seen.values()].filter((seen) => seen.volumes.some((volume) => volume.segments.some((segment) => segment.inSync < segment.regions))).map((seen) => seen.host)])
+  return BigInt(settings.of('resync.rate')) * 1024n * 1024n / BigInt(copying.size)
+}
+
+/** A head with volumes up: looked at every second, and at once when its agent says that something changed. */
 export async function headTurn(cluster: Cluster, name: string): Promise<Next> {
-  const volumes = (await volumesOnHead(cluster.store.read, name)).filter((volume) => volume.phase === 'attached')
+  const volumes = (await volumesOnHead(cluster.store.read, name)).filter((volume) => volume.phase === 'attached' || volume.phase === 'detached')
   const host = await findHost(cluster.store.read, name)
   if (volumes.length === 0 || !host || !online(cluster, name)) return 'idle'
   try {
-    cluster.seen.set(name, await cluster.agents.call(host, agentMethods.observe, {}, { timeoutMs: 10_000 }))
+    const seen = await cluster.agents.call(host, agentMethods.observe, { copyRate: await copyRate(cluster, name) }, { timeoutMs: 10_000 })
+    cluster.seen.set(name, seen)
+    noteSeen(cluster, name, seen.bootId, seen.volumes)
   } catch (thrown) {
     cluster.log.debug('a head could not be looked at', { host: name, error: messageOf(thrown) })
     return WATCH_MS

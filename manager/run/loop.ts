@@ -3,6 +3,7 @@ import type { Clock, Log, Random } from '../../lib/ports.js'
 import { createPresence } from '../health/presence.js'
 import { allDisks, allHosts } from '../store/hosts.js'
 import { pruneEvents } from '../store/events.js'
+import { pruneJobs } from '../store/jobs.js'
 import { aboutsOpen, pruneRequests } from '../store/requests.js'
 import { volumesOnHead, volumesUnderWay } from '../store/volumes.js'
 import { EpochLost } from '../store/store.js'
@@ -14,11 +15,15 @@ import type { Cluster } from './cluster.js'
 import { diskTurn } from './disk-turn.js'
 import { goneTurn } from './gone-turn.js'
 import { headTurn, hostTurn } from './host-turn.js'
+import { createProgress } from './progress.js'
+import { repairTurn } from './repair.js'
+import { spareTurn } from './spare.js'
 import { volumeTurn } from './volume-turn.js'
 import { createWork } from './work.js'
 
 const KEEP_EVENTS = 100_000
 const KEEP_REQUESTS_MS = 24 * 3600 * 1000
+const KEEP_JOBS_MS = 7 * 24 * 3600 * 1000
 const PRUNE_EVERY_MS = 600_000
 
 export interface ClusterOptions {
@@ -50,9 +55,11 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
     head: (id) => headTurn(cluster, id),
     disk: (id) => diskTurn(cluster, id),
     gone: (id) => goneTurn(cluster, id),
+    repair: () => repairTurn(cluster),
+    spare: (id) => spareTurn(cluster, id),
   }, { clock, log, onEpochLost: options.onEpochLost })
   const cluster: Cluster = {
-    ...options, startedAt: clock.nowMs(), presence, work, seen: new Map(), foreign: new Map(), fenced: new Map(), exclusively: createExclusively(),
+    ...options, startedAt: clock.nowMs(), presence, work, seen: new Map(), foreign: new Map(), fenced: new Map(), waiting: new Map(), triedAgain: new Map(), progress: createProgress(), exclusively: createExclusively(),
   }
   const watching = guarded(() => watchPresence(cluster, stopping.signal))
   const taking = guarded(() => takeUp(cluster))
@@ -84,6 +91,7 @@ async function takeUp(cluster: Cluster): Promise<void> {
   for (const disk of await allDisks(db)) if (disk.state === 'preparing' || disk.state === 'removing') cluster.work.kick('disk', disk.id)
   for (const host of await allHosts(db)) if (host.roles.includes('head')) cluster.work.kick('head', host.name)
   for (const about of await aboutsOpen(db)) cluster.work.kick('gone', about)
+  cluster.work.kick('repair', 'cluster')
 }
 
 /** Turns heartbeats, and their absence, into events and turns. */
@@ -95,6 +103,7 @@ async function watchPresence(cluster: Cluster, signal: AbortSignal): Promise<voi
     for (const { host, online } of changes) {
       if (!known.has(host)) continue
       await store.change((tx) => tx.event({ kind: online ? 'host online' : 'host offline', about: 'host', name: host, text: online ? 'its agent is heard' : 'its agent has not been heard for 4.5 s' }))
+      work.kick('repair', 'cluster')
       if (online) {
         work.kick('host', host)
         work.kick('head', host)
@@ -113,6 +122,7 @@ async function prune(cluster: Cluster, signal: AbortSignal): Promise<void> {
       await cluster.store.change(async (tx) => {
         await pruneEvents(tx, KEEP_EVENTS)
         await pruneRequests(tx, cluster.clock.nowMs() - KEEP_REQUESTS_MS)
+        await pruneJobs(tx, cluster.clock.nowMs() - KEEP_JOBS_MS)
       })
     } catch (thrown) {
       if (thrown instanceof EpochLost) throw thrown

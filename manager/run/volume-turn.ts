@@ -3,17 +3,20 @@
  * one question that comes before all: did the head go down without detaching?
  */
 import { legAfter } from '../state/leg.js'
-import { chooseSource } from '../plan/segment.js'
+import { chooseSource, decideLoss } from '../plan/segment.js'
 import { findHost } from '../store/hosts.js'
-import { raiseGeneration, setLeg, updateVolume, volumeById } from '../store/volumes.js'
-import { attachedTurn } from './attached.js'
+import { changeLayout, clearDoubts, extentsOf, segmentsOf, raiseGeneration, setLeg, updateVolume, volumeById } from '../store/volumes.js'
 import { attachTurn } from './attach.js'
+import { copyingTurn } from './copying.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { createTurn } from './create.js'
 import { afterDetach, detachTurn } from './detach.js'
 import { loadFacts, segmentFacts } from './facts.js'
 import type { VolumeFacts } from './facts.js'
+import { fenceTurn } from './fence.js'
+import { commitStale } from './loss.js'
+import { upTurn } from './up.js'
 import type { Next } from './work.js'
 
 export async function volumeTurn(cluster: Cluster, id: string, attempt: number): Promise<Next> {
@@ -21,12 +24,17 @@ export async function volumeTurn(cluster: Cluster, id: string, attempt: number):
   if (!volume) return 'idle'
   const facts = await loadFacts(cluster.store.read, volume)
   if (volume.phase === 'creating') return createTurn(cluster, facts, attempt)
-  if (volume.phase === 'detached') return afterDetach(cluster, facts)
+  if (volume.phase === 'detached') return volume.copyHead === '' ? afterDetach(cluster, facts) : copyingTurn(cluster, facts)
+  if (volume.phase === 'fencing') return fenceTurn(cluster, facts)
   const head = await findHost(cluster.store.read, volume.head)
   if (head && head.bootId !== volume.attachBoot) return headWasLost(cluster, facts, head.bootId)
+  if (facts.extents.some((extent) => extent.doubt) && head && online(cluster, head.name)) {
+    await judgeDoubts(cluster, facts)
+    return 0
+  }
   switch (volume.phase) {
     case 'attaching': return attachTurn(cluster, facts, attempt)
-    case 'attached': return attachedTurn(cluster, facts)
+    case 'attached': return upTurn(cluster, facts)
     case 'detaching': return detachTurn(cluster, facts)
   }
 }
@@ -48,6 +56,8 @@ async function headWasLost(cluster: Cluster, facts: VolumeFacts, bootId: string)
         copies += 1
       }
     }
+    await clearDoubts(tx, volume.id) // whoever lost the head has lost what was not flushed, on every leg
+    await changeLayout(tx, volume.id)
     await updateVolume(tx, volume.id, { attachBoot: bootId, device: '', ...(volume.phase === 'attached' ? { phase: 'attaching' } : {}) })
     await tx.event({
       kind: 'head restarted', about: 'volume', name: volume.name,
@@ -55,4 +65,22 @@ async function headWasLost(cluster: Cluster, facts: VolumeFacts, bootId: string)
     })
   })
   return 0
+}
+
+/**
+ * Servers of some legs were started anew while the head went on: their disks' caches may have lost writes that the guest believes to be
+ * readable. Such a leg is stale wherever another good one stands.
+ */
+async function judgeDoubts(cluster: Cluster, { volume }: VolumeFacts): Promise<void> {
+  await cluster.store.change(async (tx) => {
+    const [segments, extents] = [await segmentsOf(tx, volume.id), await extentsOf(tx, volume.id)]
+    const doubted = new Set(extents.filter((extent) => extent.doubt).map((extent) => extent.id))
+    const why = 'its server was started anew: what its disk held in its cache may be gone'
+    for (const segment of segmentFacts({ segments, extents })) {
+      const loss = decideLoss(segment.legs, (leg) => (doubted.has(leg.extent) ? why : undefined))
+      if (loss.kind === 'drop') await commitStale(cluster, tx, { volume, extents }, segment, loss.extents, why)
+    }
+    await clearDoubts(tx, volume.id)
+  })
+  cluster.work.kick('repair', 'cluster')
 }

@@ -4,6 +4,11 @@
  */
 import type { DiskState, HostRole, LegState } from '../../lib/model.js'
 
+export const hostDuties = ['use', 'drain', 'failed'] as const
+export type HostDuty = (typeof hostDuties)[number]
+export const diskDuties = ['use', 'evacuate', 'failed'] as const
+export type DiskDuty = (typeof diskDuties)[number]
+
 export interface HostRow {
   readonly name: string
   readonly roles: readonly HostRole[]
@@ -17,6 +22,8 @@ export interface HostRow {
   readonly incarnation: string
   readonly chapUser: string
   readonly chapPassword: string
+  /** `drain`: its legs move away, nothing new is placed. `failed`: it counts as lost, whatever it says. */
+  readonly duty: HostDuty
 }
 
 export interface DiskRow {
@@ -31,9 +38,11 @@ export interface DiskRow {
   /** Given out, tombstones included. */
   readonly usedBytes: bigint
   readonly extents: number
+  /** `evacuate`: its legs move away. `failed`: they count as lost. */
+  readonly duty: DiskDuty
 }
 
-export const storedPhases = ['creating', 'detached', 'attaching', 'attached', 'detaching'] as const
+export const storedPhases = ['creating', 'detached', 'attaching', 'attached', 'detaching', 'fencing'] as const
 export type StoredPhase = (typeof storedPhases)[number]
 
 export interface VolumeRow {
@@ -49,6 +58,13 @@ export interface VolumeRow {
   readonly device: string
   readonly problem: string
   readonly createdAt: number
+  /** Rises with every change of what its head should have. */
+  readonly layout: number
+  /** While it is detached: the head that copies its legs, and that head's boot; empty when none does. */
+  readonly copyHead: string
+  readonly copyBoot: string
+  /** Where it goes when its present head is shut out. */
+  readonly nextHead: string
 }
 
 export interface SegmentRow {
@@ -72,4 +88,33 @@ export interface ExtentRow {
   readonly lun: number
   readonly state: 'planned' | 'ready' | 'dropping'
   readonly leg: LegState
+  /** Epoch ms at which it became stale; 0 when it is not. */
+  readonly staleSince: number
+  /** No copy to it before, epoch ms: the last one failed. */
+  readonly retryAt: number
+  /** Its server was started anew while the volume was in use, and nobody has judged yet what that means. */
+  readonly doubt: boolean
+}
+
+export const jobStates = ['waiting', 'running', 'done', 'failed', 'cancelled'] as const
+export type JobState = (typeof jobStates)[number]
+export const jobKinds = ['resync', 'evacuate', 'drain'] as const
+export type JobKind = (typeof jobKinds)[number]
+
+/** Work that takes longer than a transaction. A resync is of one segment; an evacuation of a disk or a host. */
+export interface JobRow {
+  readonly id: string
+  readonly kind: JobKind
+  /** Id of the volume or disk, or name of the host. */
+  readonly about: string
+  /** For people. */
+  readonly name: string
+  readonly segment: number
+  readonly state: JobState
+  /** Why it was begun, waits, or ended as it did. */
+  readonly note: string
+  readonly bytes: bigint
+  readonly createdAt: number
+  readonly startedAt: number
+  readonly endedAt: number
 }

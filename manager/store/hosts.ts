@@ -1,7 +1,8 @@
 /** Hosts and disks: rows and the queries on them. */
 import { diskStates, hostRoles } from '../../lib/model.js'
 import type { DiskState } from '../../lib/model.js'
-import type { DiskRow, HostRow } from '../state/rows.js'
+import { diskDuties, hostDuties } from '../state/rows.js'
+import type { DiskDuty, DiskRow, HostDuty, HostRow } from '../state/rows.js'
 import { flagOf, numberOf, sizeOf, textOf, textsOf, wordOf } from './db.js'
 import type { Reader, Row, Tx } from './db.js'
 
@@ -18,6 +19,7 @@ function hostOf(row: Row): HostRow {
     incarnation: textOf(row, 'incarnation'),
     chapUser: textOf(row, 'chap_user'),
     chapPassword: textOf(row, 'chap_password'),
+    duty: wordOf(row, 'duty', hostDuties),
   }
 }
 
@@ -36,6 +38,7 @@ function diskOf(row: Row): DiskRow {
     force: flagOf(row, 'force'),
     usedBytes: sizeOf(row, 'used'),
     extents: numberOf(row, 'extents'),
+    duty: wordOf(row, 'duty', diskDuties),
   }
 }
 
@@ -48,11 +51,11 @@ export async function findHost(db: Reader, name: string): Promise<HostRow | unde
   return row && hostOf(row)
 }
 
-/** Inserts or replaces everything but the CHAP credentials, which stay as they were once made. */
-export async function putHost(tx: Tx, host: HostRow): Promise<void> {
+/** Inserts or replaces what an agent says of its host; the CHAP credentials and the duty stay as they are. */
+export async function putHost(tx: Tx, host: Omit<HostRow, 'duty'>): Promise<void> {
   await tx.run(
-    `insert into hosts (name, roles, zone, address, data_addresses, initiator, version, boot_id, incarnation, chap_user, chap_password)
-     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (name) do update set roles = excluded.roles, zone = excluded.zone,
+    `insert into hosts (name, roles, zone, address, data_addresses, initiator, version, boot_id, incarnation, chap_user, chap_password, duty)
+     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'use') on conflict (name) do update set roles = excluded.roles, zone = excluded.zone,
      address = excluded.address, data_addresses = excluded.data_addresses, initiator = excluded.initiator, version = excluded.version,
      boot_id = excluded.boot_id, incarnation = excluded.incarnation`,
     [host.name, JSON.stringify(host.roles), host.zone, host.address, JSON.stringify(host.dataAddresses), host.initiator, host.version,
@@ -75,7 +78,7 @@ export async function findDisk(db: Reader, reference: string): Promise<DiskRow |
 }
 
 export async function addDisk(tx: Tx, disk: { id: string; host: string; device: string; force: boolean }): Promise<void> {
-  await tx.run(`insert into disks (id, host, device, state, problem, bytes, clean_bytes, force) values (?, ?, ?, 'preparing', '', 0, 0, ?)`,
+  await tx.run(`insert into disks (id, host, device, state, problem, bytes, clean_bytes, force, duty) values (?, ?, ?, 'preparing', '', 0, 0, ?, 'use')`,
     [disk.id, disk.host, disk.device, disk.force ? 1 : 0])
 }
 
@@ -88,6 +91,14 @@ export async function updateDisk(
 
 export async function setDiskState(tx: Tx, id: string, state: DiskState, problem: string): Promise<void> {
   await tx.run('update disks set state = ?, problem = ? where id = ?', [state, problem, id])
+}
+
+export async function setDiskDuty(tx: Tx, id: string, duty: DiskDuty): Promise<void> {
+  await tx.run('update disks set duty = ? where id = ?', [duty, id])
+}
+
+export async function setHostDuty(tx: Tx, name: string, duty: HostDuty): Promise<void> {
+  await tx.run('update hosts set duty = ? where name = ?', [duty, name])
 }
 
 export async function removeDisk(tx: Tx, id: string): Promise<void> {

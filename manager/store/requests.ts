@@ -60,6 +60,11 @@ export async function finishRequest(tx: Tx, about: string, failure?: Fault): Pro
   await tx.run(`update requests set state = case when fault = '' then 'done' else 'failed' end where about = ? and state = 'open'`, [about])
 }
 
+/** Done at once: nothing is left to do after the transaction. */
+export async function finishRequestById(tx: Tx, id: string): Promise<void> {
+  await tx.run(`update requests set state = 'done' where id = ?`, [id])
+}
+
 /** Forgets finished requests made before `beforeMs`. */
 export async function pruneRequests(tx: Tx, beforeMs: number): Promise<number> {
   return tx.run(`delete from requests where state <> 'open' and created_at < ?`, [beforeMs])

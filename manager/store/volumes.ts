@@ -1,7 +1,7 @@
 /** Volumes, their segments and their extents (legs): rows and the queries on them. */
 import { legStates } from '../../lib/model.js'
 import type { LegState } from '../../lib/model.js'
-import { numberOf, sizeOf, textOf, wordOf } from './db.js'
+import { flagOf, numberOf, sizeOf, textOf, wordOf } from './db.js'
 import type { Reader, Row, Tx } from './db.js'
 import { storedPhases } from '../state/rows.js'
 import type { ExtentRow, SegmentRow, VolumeRow } from '../state/rows.js'
@@ -19,6 +19,10 @@ function volumeOf(row: Row): VolumeRow {
     device: textOf(row, 'device'),
     problem: textOf(row, 'problem'),
     createdAt: numberOf(row, 'created_at'),
+    layout: numberOf(row, 'layout'),
+    copyHead: textOf(row, 'copy_head'),
+    copyBoot: textOf(row, 'copy_boot'),
+    nextHead: textOf(row, 'next_head'),
   }
 }
 
@@ -41,6 +45,9 @@ function extentOf(row: Row): ExtentRow {
     lun: numberOf(row, 'lun'),
     state: wordOf(row, 'state', ['planned', 'ready', 'dropping']),
     leg: wordOf(row, 'leg', legStates),
+    staleSince: numberOf(row, 'stale_since'),
+    retryAt: numberOf(row, 'retry_at'),
+    doubt: flagOf(row, 'doubt'),
   }
 }
 
@@ -64,20 +71,22 @@ export async function volumesUnderWay(db: Reader): Promise<readonly VolumeRow[]>
   return (await db.all(`select * from volumes where phase not in ('detached', 'attached') or id in (select about from requests where state = 'open')`)).map(volumeOf)
 }
 
+/** Volumes attached to a head, or on their way, and detached ones whose legs it copies. */
 export async function volumesOnHead(db: Reader, head: string): Promise<readonly VolumeRow[]> {
-  return (await db.all(`select * from volumes where head = ? and head <> '' order by name`, [head])).map(volumeOf)
+  return (await db.all(`select * from volumes where (head = ? and head <> '') or (copy_head = ? and copy_head <> '') order by name`, [head, head])).map(volumeOf)
 }
 
 export async function addVolume(tx: Tx, volume: Pick<VolumeRow, 'id' | 'name' | 'bytes' | 'redundancy' | 'createdAt'>): Promise<void> {
   await tx.run(
-    `insert into volumes (id, name, bytes, redundancy, phase, head, attach_epoch, attach_boot, device, problem, created_at)
-     values (?, ?, ?, ?, 'creating', '', 0, '', '', '', ?)`,
+    `insert into volumes (id, name, bytes, redundancy, phase, head, attach_epoch, attach_boot, device, problem, created_at, layout, copy_head, copy_boot, next_head)
+     values (?, ?, ?, ?, 'creating', '', 0, '', '', '', ?, 1, '', '', '')`,
     [volume.id, volume.name, Number(volume.bytes), volume.redundancy, volume.createdAt],
   )
 }
 
 const columns = {
   phase: 'phase', head: 'head', attachEpoch: 'attach_epoch', attachBoot: 'attach_boot', device: 'device', problem: 'problem',
+  copyHead: 'copy_head', copyBoot: 'copy_boot', nextHead: 'next_head',
 } as const
 export type VolumeChange = Partial<Pick<VolumeRow, keyof typeof columns>>
 
@@ -105,6 +114,7 @@ export async function addSegment(tx: Tx, segment: SegmentRow): Promise<void> {
 
 export async function raiseGeneration(tx: Tx, volume: string, index: number): Promise<void> {
   await tx.run('update segments set generation = generation + 1 where volume = ? and idx = ?', [volume, index])
+  await changeLayout(tx, volume)
 }
 
 /** The live extents of a volume, tombstones left out. */
@@ -125,9 +135,9 @@ export async function hostsDropping(db: Reader, volume: string): Promise<readonl
   return (await db.all(`select distinct host from extents where volume = ? and state = 'dropping' order by host`, [volume])).map((row) => textOf(row, 'host'))
 }
 
-export async function addExtent(tx: Tx, extent: Omit<ExtentRow, 'lun' | 'state' | 'leg'>, leg: LegState): Promise<void> {
+export async function addExtent(tx: Tx, extent: Omit<ExtentRow, 'lun' | 'state' | 'leg' | 'staleSince' | 'retryAt' | 'doubt'>, leg: LegState): Promise<void> {
   await tx.run(
-    `insert into extents (id, disk, host, volume, segment, slot, bytes, lun, state, leg) values (?, ?, ?, ?, ?, ?, ?, ?, 'planned', ?)`,
+    `insert into extents (id, disk, host, volume, segment, slot, bytes, lun, state, leg, stale_since, retry_at, doubt) values (?, ?, ?, ?, ?, ?, ?, ?, 'planned', ?, 0, 0, 0)`,
     [extent.id, extent.disk, extent.host, extent.volume, extent.segment, extent.slot, Number(extent.bytes), await freeLun(tx, extent.host), leg],
   )
 }
@@ -145,8 +155,44 @@ export async function setExtentReady(tx: Tx, id: string): Promise<void> {
   await tx.run(`update extents set state = 'ready' where id = ? and state = 'planned'`, [id])
 }
 
-export async function setLeg(tx: Tx, id: string, leg: LegState): Promise<void> {
-  await tx.run('update extents set leg = ? where id = ?', [leg, id])
+/** `nowMs` is when it became stale, if it did. */
+export async function setLeg(tx: Tx, id: string, leg: LegState, nowMs = 0): Promise<void> {
+  await tx.run('update extents set leg = ?, stale_since = ? where id = ?', [leg, leg === 'stale' ? nowMs : 0, id])
+}
+
+/** Its server was started anew while its volume was in use: what the disk's cache held may be gone. */
+export async function setDoubt(tx: Tx, id: string): Promise<void> {
+  await tx.run(`update extents set doubt = 1 where id = ? and leg = 'insync'`, [id])
+}
+
+export async function clearDoubts(tx: Tx, volume: string): Promise<void> {
+  await tx.run('update extents set doubt = 0 where volume = ? and doubt = 1', [volume])
+}
+
+export async function setRetry(tx: Tx, id: string, atMs: number): Promise<void> {
+  await tx.run('update extents set retry_at = ? where id = ?', [atMs, id])
+}
+
+/** Whatever the head should have of this volume has changed: it is to be told, and what it reported before proves nothing any more. */
+export async function changeLayout(tx: Tx, volume: string): Promise<void> {
+  await tx.run('update volumes set layout = layout + 1 where id = ?', [volume])
+}
+
+/**
+ * Segments that may need a repair: with a leg that is not in sync, or one on these disks or servers. As volume and segment; not those
+ * of volumes that are just being made.
+ */
+export async function segmentsInDoubt(db: Reader, { disks, hosts }: { readonly disks: readonly string[]; readonly hosts: readonly string[] }): Promise<ReadonlyMap<string, ReadonlySet<number>>> {
+  const marks = (values: readonly string[]): string => values.map(() => '?').join(', ')
+  const rows = await db.all(
+    `select distinct e.volume, e.segment from extents e join volumes v on v.id = e.volume
+     where v.phase <> 'creating' and e.state <> 'dropping' and (e.leg <> 'insync' or e.disk in (${marks(disks)}) or e.host in (${marks(hosts)}))`, [...disks, ...hosts])
+  const found = new Map<string, Set<number>>()
+  for (const row of rows) {
+    const volume = textOf(row, 'volume')
+    found.set(volume, (found.get(volume) ?? new Set()).add(numberOf(row, 'segment')))
+  }
+  return found
 }
 
 /** Makes tombstones: they keep their LUN and their place until the server confirms. */

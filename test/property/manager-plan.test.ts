@@ -18,7 +18,7 @@ const anyDisks: fc.Arbitrary<readonly PlaceDisk[]> = fc.array(fc.record({
   online: fc.constantFrom(true, true, true, false),
   disks: fc.array(fc.record({ bytes: fc.integer({ min: 1, max: 20 }), used: fc.nat(20), state: fc.constantFrom('ready', 'ready', 'ready', 'failed') }), { minLength: 1, maxLength: 3 }),
 }), { maxLength: 7 }).map((hosts) => hosts.flatMap(({ zone, online, disks }, host) => disks.map(({ bytes, used, state }, number): PlaceDisk => ({
-  id: `d${host}${number}`, host: `st${host}`, zone, online, state, bytes: BigInt(bytes), freeBytes: BigInt(Math.max(0, bytes - used)), label: `st${host}:${number}`,
+  id: `d${host}${number}`, host: `st${host}`, zone, online, state, duty: 'use', bytes: BigInt(bytes), freeBytes: BigInt(Math.max(0, bytes - used)), label: `st${host}:${number}`,
 }))))
 const anyWish = fc.record({ segments: fc.array(fc.bigInt({ min: 1n, max: 4n }), { minLength: 1, maxLength: 6 }), redundancy: fc.integer({ min: 1, max: 4 }) })
 
@@ -37,7 +37,7 @@ function replay(placement: Placement, segments: readonly bigint[], disks: readon
 }
 
 const anyLegs: fc.Arbitrary<readonly LegFacts[]> = fc.array(fc.constantFrom(...legStates), { maxLength: 9 })
-  .map((states) => states.map((state, slot) => ({ extent: `e${slot}`, host: `st${slot}`, slot, state })))
+  .map((states) => states.map((state, slot) => ({ extent: `e${slot}`, host: `st${slot}`, disk: `d${slot}`, slot, state })))
 const anySubset = fc.array(fc.boolean(), { minLength: 9, maxLength: 9 })
 
 describe('for any cluster and any wish', () => {
@@ -79,10 +79,10 @@ describe('for any cluster and any wish', () => {
   })
 
   it('new legs avoid the servers that a segment is on already', () => {
-    fc.assert(fc.property(anyDisks, anyWish, fc.array(fc.uniqueArray(fc.nat(6), { maxLength: 3 }), { minLength: 6, maxLength: 6 }), (disks, wish, taken) => {
-      const occupied = (segment: number): ReadonlySet<string> => new Set((taken[segment] ?? []).map((host) => `st${host}`))
-      replay(placeLegs(wish, disks, occupied), wish.segments, disks, (legs, _, __, segment) => {
-        for (const disk of legs) expect(occupied(segment).has(disk.host)).to.equal(false)
+    fc.assert(fc.property(anyDisks, anyWish, fc.uniqueArray(fc.nat(6), { maxLength: 3 }), (disks, wish, taken) => {
+      const occupied = new Set(taken.map((host) => `st${host}`))
+      replay(placeLegs(wish, disks, occupied), wish.segments, disks, (legs) => {
+        for (const disk of legs) expect(occupied.has(disk.host)).to.equal(false)
       })
     }))
   })
@@ -132,15 +132,15 @@ describe('for any segment', () => {
 
   it('what a head reports never takes the last in-sync leg, and never makes a leg in sync that failed or was not copied to', () => {
     const anyHealth = fc.array(fc.constantFrom('A', 'D', 'F', 'S', 'R', 'U'), { minLength: 9, maxLength: 9 })
-    fc.assert(fc.property(anyLegs, anyHealth, anySubset, fc.nat(2), fc.nat(2), fc.nat(3), (legs, health, there, generation, reported, inSync) => {
+    fc.assert(fc.property(anyLegs, anyHealth, anySubset, fc.nat(2), fc.nat(2), fc.nat(3), (legs, health, there, layout, reported, inSync) => {
       const seen: VolumeSeen = {
-        volume: 'c'.repeat(32), name: 'v', attachEpoch: 1, state: 'up', device: '/dev/vsky/v', opens: 1,
-        segments: [{ index: 0, generation: reported, inSync, regions: 3, legs: legs.filter((leg) => there[leg.slot]).map((leg) => ({ extent: leg.extent, health: must(health[leg.slot], 'one for each') })) }],
+        volume: 'c'.repeat(32), name: 'v', attachEpoch: 1, layout: reported, scope: 'whole', state: 'up', device: '/dev/vsky/v', opens: 1, waiting: false, unreachable: [],
+        segments: [{ index: 0, generation: 1, inSync, regions: 3, legs: legs.filter((leg) => there[leg.slot]).map((leg) => ({ extent: leg.extent, health: must(health[leg.slot], 'one for each') })) }],
       }
-      const decision = lookAtAttached([{ index: 0, generation, legs }], seen)
+      const decision = lookAtAttached(layout, [{ index: 0, generation: 1, legs }], seen)
       const dropped = new Set(decision.stale.flatMap((each) => each.extents))
       const risen = new Set(decision.insync.flatMap((each) => each.extents))
-      if (reported < generation) expect([dropped.size, risen.size, decision.reload]).to.deep.equal([0, 0, true])
+      if (reported !== layout) expect([dropped.size, risen.size, decision.reload]).to.deep.equal([0, 0, true])
       if (dropped.size > 0) expect(legs.some((leg) => leg.state === 'insync' && !dropped.has(leg.extent))).to.equal(true)
       if (risen.size > 0) expect(inSync).to.equal(3)
       for (const leg of legs) if (risen.has(leg.extent)) expect([leg.state, health[leg.slot], there[leg.slot]]).to.deep.equal(['syncing', 'A', true])
@@ -151,9 +151,9 @@ describe('for any segment', () => {
     const rank = { full: 2, degraded: 1, unavailable: 0 }
     fc.assert(fc.property(fc.array(anyLegs, { minLength: 1, maxLength: 4 }), fc.integer({ min: 1, max: 4 }), anySubset, fc.nat(8), (all, redundancy, online, silent) => {
       const segments = all.map((legs, index) => ({ index, legs }))
-      const isOnline = (host: string): boolean => online[Number(host.slice(2))] === true
+      const isOnline = ({ host }: LegFacts): boolean => online[Number(host.slice(2))] === true
       const before = healthOf(segments, redundancy, isOnline)
-      const after = healthOf(segments, redundancy, (host) => isOnline(host) && host !== `st${silent}`)
+      const after = healthOf(segments, redundancy, (leg) => isOnline(leg) && leg.host !== `st${silent}`)
       expect(rank[after.health]).to.be.at.most(rank[before.health])
       expect(before.problem === '').to.equal(before.health === 'full')
     }))

@@ -5,8 +5,11 @@ import { diskCommands } from './disk.js'
 import { eventCommands } from './event.js'
 import { exitCodes, explain } from './explain.js'
 import { hostCommands } from './host.js'
+import { jobCommands } from './job.js'
 import { managerCommands } from './manager.js'
+import { settingCommands } from './setting.js'
 import { settingsFile } from './settings.js'
+import { statusCommands } from './status.js'
 import { volumeCommands } from './volume.js'
 
 const program = new Command('vsky').description('Vsky, a cluster block store for hypervisors').exitOverride().showHelpAfterError('(--help tells more)')
@@ -18,7 +21,10 @@ hostCommands(program, context)
 diskCommands(program, context)
 volumeCommands(program, context)
 eventCommands(program, context)
+jobCommands(program, context)
+settingCommands(program, context)
 managerCommands(program, context)
+statusCommands(program, context)
 allowGlobalsEverywhere(program)
 
 /** `vsky volume list --json` as well as `vsky --json volume list`. */

@@ -29,9 +29,10 @@ export function volumeCommands(program: Command, context: () => Context): void {
     const { ask, show, width } = context()
     show(await ask('volumeShow', { volume: name }), (found) => describeVolume(found, width))
   })
-  volume.command('attach').description('makes it appear as /dev/vsky/NAME on a head server').argument('<name>').requiredOption('--host <host>', 'the head server').action(async (name: string, { host }: { host: string }) => {
+  volume.command('attach').description('makes it appear as /dev/vsky/NAME on a head server').argument('<name>').requiredOption('--host <host>', 'the head server')
+    .option('--force-from-dead-host', 'the head that has it is lost: it is shut out on every server first', false).action(async (name: string, { host, forceFromDeadHost }: { host: string; forceFromDeadHost: boolean }) => {
     const { ask, show } = context()
-    show(await ask('volumeAttach', { volume: name, host }), (attached) => `${attached.name} is ${attached.device} on ${attached.head}`)
+    show(await ask('volumeAttach', { volume: name, host, ...(forceFromDeadHost ? { fromDeadHost: true } : {}) }), (attached) => `${attached.name} is ${attached.device} on ${attached.head}`)
   })
   volume.command('detach').description('removes it from its head server; refused while it is in use').argument('<name>').action(async (name: string) => {
     const { ask, show } = context()

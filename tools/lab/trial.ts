@@ -1,5 +1,6 @@
 /** What demo, lab tests and benchmarks share: a writer on a head that can be stopped and checked, and the search for leftovers. */
 import { join } from 'node:path'
+import type { VolumeView } from '../../lib/api/views.js'
 import type { Lab } from './lab.js'
 import { LabError } from './lab.js'
 
@@ -57,4 +58,22 @@ export async function leftovers(lab: Lab): Promise<readonly string[]> {
     ...found.flat(), ...books[0].map((volume) => `manager: volume ${volume.name}`),
     ...books[1].filter((disk) => disk.extents > 0).map((disk) => `manager: ${disk.extents} extents on ${disk.host}:${disk.device}`),
   ]
+}
+
+/**
+ * In-sync legs of a volume that differ, compared byte for byte on their storage servers; nobody may write meanwhile. Empty when each
+ * segment's legs are equal.
+ */
+export async function unequalLegs(lab: Lab, volume: string): Promise<readonly string[]> {
+  const view = await lab.json<VolumeView>(['volume', 'show', volume])
+  const legs = view.segments.flatMap((segment) => segment.legs.filter((leg) => leg.state === 'insync').map((leg) => ({ segment: segment.index, bytes: Number(segment.bytes), leg })))
+  const sums = await Promise.all(legs.map(async ({ segment, bytes, leg }) => {
+    const path = `/dev/vsky_${leg.disk}/${leg.extent}`
+    const text = await lab.must(leg.host, ['bash', '-c', `dd if=${path} bs=1M iflag=direct,count_bytes count=${bytes} status=none | sha256sum`], { timeoutMs: 120_000 })
+    return { segment, host: leg.host, sum: text.slice(0, 64) }
+  }))
+  return view.segments.flatMap((segment) => {
+    const mine = sums.filter((each) => each.segment === segment.index)
+    return new Set(mine.map((each) => each.sum)).size <= 1 ? [] : [`segment ${segment.index} of ${volume}: ${mine.map((each) => `${each.host} ${each.sum.slice(0, 8)}`).join(', ')}`]
+  })
 }

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { legHealths, readInfo, readNamed, readStatus } from '../../../../agent/dm/status.js'
-import { formatSegment, readSegment, segmentName, topName } from '../../../../agent/dm/table.js'
+import { formatSegment, nameOf, readSegment } from '../../../../agent/dm/table.js'
 import { sectors } from '../../../../lib/units.js'
 
 describe('what a kernel said of a mirror', () => {
@@ -68,6 +68,6 @@ describe('dmsetup\'s lists', () => {
   })
 
   it('name a volume and its segments so that each is found again', () => {
-    expect([topName('a'), segmentName('a', 0), segmentName('a', 17)]).to.deep.equal(['vsky-a', 'vsky-a-s0', 'vsky-a-s17'])
+    expect([nameOf('a', 'top'), nameOf('a', 'body'), nameOf('a', 's0'), nameOf('a', 's17-low')]).to.deep.equal(['vsky-a', 'vsky-a-body', 'vsky-a-s0', 'vsky-a-s17-low'])
   })
 })

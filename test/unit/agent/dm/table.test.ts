@@ -40,7 +40,7 @@ describe('a volume\'s concatenation', () => {
   it('is known by its uuid, and nothing else is', () => {
     const volume = 'a'.repeat(32)
     expect(readUuid(uuidOf(volume, 'top'))).to.deep.equal({ volume, part: 'top' })
-    expect(readUuid(uuidOf(volume, 12))).to.deep.equal({ volume, part: 12 })
+    for (const part of ['body', 's12', 's0-low'] as const) expect(readUuid(uuidOf(volume, part))).to.deep.equal({ volume, part })
     for (const uuid of ['', 'LVM-x', `VSKY-${volume}`, `VSKY-${volume}-s`, `xVSKY-${volume}-top`]) expect(readUuid(uuid), uuid).to.equal(undefined)
   })
 })

@@ -1,11 +1,11 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { checkWish, planVolume } from '../../../../agent/head/plan.js'
-import type { SegmentThere, TopThere } from '../../../../agent/head/plan.js'
+import { checkWish, devicesWanted, planVolume } from '../../../../agent/head/plan.js'
+import type { DeviceThere } from '../../../../agent/head/plan.js'
+import type { Part } from '../../../../agent/dm/table.js'
 import { Fault } from '../../../../lib/faults.js'
 import { legStates } from '../../../../lib/model.js'
 import type { LegWanted, SegmentWanted, VolumeWanted } from '../../../../lib/wire/agent.js'
-import { bytes, sectorsExactly } from '../../../../lib/units.js'
 
 const MIB = 1048576n
 const idOf = (number: number): string => number.toString(16).padStart(32, '0')
@@ -14,7 +14,7 @@ const leg = (number: number, state: LegWanted['state'] = 'insync', more: Partial
 })
 const segment = (index: number, more: Partial<SegmentWanted> = {}): SegmentWanted => ({ index, generation: 1, bytes: 4n * MIB, copy: 'none', legs: [leg(index * 10 + 1), leg(index * 10 + 2)], ...more })
 const volume = (segments: readonly SegmentWanted[], more: Partial<VolumeWanted> = {}): VolumeWanted => ({
-  volume: idOf(1000), name: 'v', attachEpoch: 1, bytes: segments.reduce((sum, each) => sum + each.bytes, 0n), chap: { initiator: 'iqn.h', user: 'hd1', password: 'secretsecret' }, segments, ...more,
+  volume: idOf(1000), name: 'v', attachEpoch: 1, layout: 1, scope: 'whole', waitSeconds: 0, bytes: segments.reduce((sum, each) => sum + each.bytes, 0n), chap: { initiator: 'iqn.h', user: 'hd1', password: 'secretsecret' }, segments, ...more,
 })
 
 /** Why a wish is refused; undefined when it is taken. */
@@ -50,7 +50,7 @@ describe('a wish for a volume', () => {
 
   it('that reads from a leg without current data is refused, in whatever state it is', () => {
     for (const state of legStates) {
-      const told = refusal(volume([segment(0, { copy: 'all', legs: [leg(1, state), leg(2)] })]))
+      const told = refusal(volume([segment(0, { copy: 'all', legs: [leg(1, state), leg(2), leg(3, 'syncing')] })]))
       if (state === 'insync') expect(told).to.equal(undefined)
       else expect(told, state).to.equal(`volume v: the first leg of segment 0 is ${state}: reads and copies would come from it`)
     }
@@ -83,55 +83,32 @@ describe('a wish for a volume', () => {
   })
 })
 
-const there = ({ index, bytes: size, copy, legs }: SegmentWanted, more: Partial<SegmentThere> = {}): SegmentThere => {
-  const [first, ...others] = legs.map((each) => each.extent)
-  return { index, suspended: false, failed: false, table: first === undefined ? undefined : { length: sectorsExactly(bytes(size)), legs: [first, ...others], copy }, ...more }
-}
-
-/** The concatenation as it should stand for this volume. */
-const topOf = (wanted: VolumeWanted): TopThere => ({ suspended: false, parts: wanted.segments.map((each) => ({ index: each.index, length: sectorsExactly(bytes(each.bytes)) })) })
-
 describe('the plan for a volume', () => {
-  it('makes what is missing, reloads what differs, leaves what is right', () => {
-    const wanted = volume([segment(0), segment(1), segment(2)])
-    const other = there({ ...segment(1), legs: [leg(12), leg(11)] })
-    expect(planVolume(wanted, { segments: [there(segment(0)), other], top: topOf(wanted) })).to.deep.equal({ create: [2], reload: [1], top: 'keep' })
-  })
-
-  it('reloads a mirror of another length, and a table that is none of ours', () => {
-    for (const each of [there(segment(0, { bytes: MIB })), there(segment(0), { table: undefined })]) {
-      expect(planVolume(volume([segment(0)]), { segments: [each], top: topOf(volume([segment(0)])) }).reload).to.deep.equal([0])
-    }
-  })
-
-  it('does not begin a copy anew that is under way', () => {
-    const wanted = volume([segment(0, { copy: 'all', legs: [leg(1), leg(2, 'syncing')] })])
-    expect(planVolume(wanted, { segments: wanted.segments.map((each) => there(each)), top: topOf(wanted) })).to.deep.equal({ create: [], reload: [], top: 'keep' })
-  })
-
   it('asks nothing of a head once it was carried out, and names no segment twice, for any volume', () => {
     const anySegment = (index: number): fc.Arbitrary<SegmentWanted> => fc.record({ count: fc.integer({ min: 1, max: 5 }), copy: fc.constantFrom('none', 'all'), size: fc.integer({ min: 1, max: 8192 }) })
-      .map(({ count, copy, size }) => segment(index, { bytes: BigInt(size) * 512n, copy, legs: Array.from({ length: count }, (_, at) => leg(index * 10 + at, copy === 'all' && at > 0 ? 'syncing' : 'insync')) }))
+      .map(({ count, copy, size }) => segment(index, { bytes: BigInt(size) * 512n, copy: count > 1 ? copy : 'none', legs: Array.from({ length: count }, (_, at) => leg(index * 10 + at, copy === 'all' && at > 0 ? 'syncing' : 'insync')) }))
     const anyVolume = fc.integer({ min: 1, max: 6 }).chain((count) => fc.tuple(...Array.from({ length: count }, (_, index) => anySegment(index)))).map((segments) => volume(segments))
-    const anyCase = fc.tuple(anyVolume, fc.array(fc.constantFrom('none', 'right', 'suspended', 'foreign', 'turned'), { minLength: 6, maxLength: 6 }), fc.boolean())
-    fc.assert(fc.property(anyCase, ([wanted, kinds, top]) => {
+    const anyCase = fc.tuple(anyVolume, fc.array(fc.constantFrom('none', 'right', 'suspended', 'foreign', 'turned', 'stray'), { minLength: 20, maxLength: 20 }), fc.boolean())
+    fc.assert(fc.property(anyCase, ([wanted, kinds, fresh]) => {
       expect(refusal(wanted)).to.equal(undefined)
-      const before = wanted.segments.flatMap((each, index): readonly SegmentThere[] => {
+      const before = devicesWanted(wanted).flatMap(({ part, table }, index): readonly DeviceThere[] => {
+        const right: DeviceThere = { part, table, suspended: false, failed: false }
         switch (kinds[index]) {
-          case 'right': return [there(each)]
-          case 'suspended': return [there(each, { suspended: true })]
-          case 'foreign': return [there(each, { table: undefined })]
-          case 'turned': return [there({ ...each, legs: [...each.legs].reverse() })]
+          case 'right': return [right]
+          case 'suspended': return [{ ...right, suspended: true }]
+          case 'foreign': return [{ ...right, table: undefined }]
+          case 'turned': return [table.kind === 'mirror' && table.mirror.legs.length > 1 ? { ...right, table: { kind: 'mirror', mirror: { ...table.mirror, legs: [...table.mirror.legs].reverse() as [string, ...string[]] } } } : right]
+          case 'stray': return part.endsWith('-low') || part === 'top' || part === 'body' ? [right] : [right, { ...right, part: `${part}-low` as Part }]
           default: return []
         }
       })
-      const plan = planVolume(wanted, { segments: before, top: top ? topOf(wanted) : undefined })
-      const touched = [...plan.create, ...plan.reload]
-      expect(new Set(touched).size).to.equal(touched.length)
-      expect(plan.create.some((index) => before.some((each) => each.index === index))).to.equal(false)
-      const after = wanted.segments.map((each) => (touched.includes(each.index) ? there(each) : before.find((old) => old.index === each.index) ?? there(each, { table: undefined })))
-      expect(planVolume(wanted, { segments: after, top: topOf(wanted) })).to.deep.equal({ create: [], reload: [], top: 'keep' })
-      expect(plan.top).to.equal(top ? 'keep' : 'create')
+      const has = new Map(before.map((each) => [each.part, each]))
+      for (const step of planVolume(wanted, before, fresh)) {
+        if (step.do === 'create') expect(has.has(step.part), step.part).to.equal(false)
+        if (step.do === 'remove') has.delete(step.part)
+        else if (step.do !== 'reinstate') has.set(step.part, { part: step.part, table: step.table, suspended: false, failed: false })
+      }
+      expect(planVolume(wanted, [...has.values()], fresh)).to.deep.equal([])
     }))
   })
 })

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
-import { checkWish, planVolume } from '../../../../agent/head/plan.js'
-import type { SegmentThere, TopThere } from '../../../../agent/head/plan.js'
+import { checkWish, devicesWanted, planVolume } from '../../../../agent/head/plan.js'
+import type { DeviceThere, HeadStep } from '../../../../agent/head/plan.js'
 import type { LegWanted, VolumeWanted } from '../../../../lib/wire/agent.js'
 import { sectors } from '../../../../lib/units.js'
 
@@ -8,68 +8,69 @@ const [one, two, three] = ['1', '2', '3'].map((digit) => digit.repeat(32))
 const leg = (extent = '', host = '', state: LegWanted['state'] = 'insync'): LegWanted => ({ extent, disk: 'd'.repeat(32), host, target: 'iqn.x', addresses: ['10.0.0.1'], lun: 0, bytes: 4194304n, state })
 const chap = { initiator: 'iqn.h', user: 'hd1', password: 'secretsecret' }
 const volume = (more: Partial<VolumeWanted['segments'][number]> = {}, bytes = 1048576n): VolumeWanted => ({
-  volume: 'a'.repeat(32), name: 'v', attachEpoch: 1, bytes, chap, segments: [{ index: 0, generation: 1, bytes: 1048576n, copy: 'none', legs: [leg(one, 'st1'), leg(two, 'st2')], ...more }],
+  volume: 'a'.repeat(32), name: 'v', attachEpoch: 1, layout: 1, scope: 'whole', waitSeconds: 0, bytes, chap,
+  segments: [{ index: 0, generation: 1, bytes: 1048576n, copy: 'none', legs: [leg(one, 'st1'), leg(two, 'st2')], ...more }],
 })
-const there = (legs: readonly (string | undefined)[], more: Partial<SegmentThere> = {}, copy: 'none' | 'all' = 'none'): SegmentThere => {
-  const [primary = '', ...others] = legs.map((each) => each ?? '')
-  return { index: 0, table: { length: sectors(2048n), legs: [primary, ...others], copy }, suspended: false, failed: false, ...more }
-}
-const top: TopThere = { parts: [{ index: 0, length: 2048n }], suspended: false }
 const copying = (): VolumeWanted => volume({ copy: 'all', legs: [leg(one, 'st1'), leg(two, 'st2', 'syncing')] })
+/** Everything of a volume as it should be, with changes to some parts. */
+const there = (wanted: VolumeWanted, changes: Readonly<Record<string, Partial<DeviceThere>>> = {}): readonly DeviceThere[] =>
+  devicesWanted(wanted).map(({ part, table }) => ({ part, table, suspended: false, failed: false, ...changes[part] }))
+const brief = (steps: readonly HeadStep[]): readonly string[] => steps.map((step) => `${step.do} ${step.part}`)
+const plan = (wanted: VolumeWanted, has: readonly DeviceThere[], fresh = false): readonly string[] => brief(planVolume(wanted, has, fresh))
+const mirror = (legs: readonly (string | undefined)[], length = 2048n): Partial<DeviceThere> => {
+  const [primary = '', ...others] = legs.map((each) => each ?? '')
+  return { table: { kind: 'mirror', mirror: { length: sectors(length), legs: [primary, ...others], copy: 'none' } } }
+}
 
 describe('what a head does for a volume', () => {
-  it('makes all of it where nothing is', () => {
-    expect(planVolume(volume(), { segments: [], top: undefined })).to.deep.equal({ create: [0], reload: [], top: 'create' })
+  it('makes all of it where nothing is, from below to above', () => {
+    expect(plan(volume(), [])).to.deep.equal(['create s0', 'create body', 'create top'])
+    expect(plan(copying(), [])).to.deep.equal(['create s0-low', 'create s0', 'create body', 'create top'])
   })
 
-  it('does nothing where it is as it should be', () => {
-    expect(planVolume(volume(), { segments: [there([one, two])], top })).to.deep.equal({ create: [], reload: [], top: 'keep' })
+  it('does nothing where it is as it should be, a copy under way included', () => {
+    expect(plan(volume(), there(volume()))).to.deep.equal([])
+    expect(plan(copying(), there(copying()))).to.deep.equal([])
   })
 
   it('completes what was begun', () => {
-    expect(planVolume(volume(), { segments: [there([one, two])], top: undefined })).to.deep.equal({ create: [], reload: [], top: 'create' })
+    expect(plan(volume(), there(volume()).filter(({ part }) => part === 's0'))).to.deep.equal(['create body', 'create top'])
   })
 
   it('reloads a mirror that has a leg too many, too few, or another order', () => {
-    for (const legs of [[one, two, three], [one], [two, one]]) {
-      expect(planVolume(volume(), { segments: [there(legs)], top }).reload, String(legs)).to.deep.equal([0])
-    }
+    for (const legs of [[one, two, three], [one], [two, one]]) expect(plan(volume(), there(volume(), { s0: mirror(legs) })), String(legs)).to.deep.equal(['reload s0'])
   })
 
   it('reloads a mirror whose table is none that Vsky writes, or of another size', () => {
-    expect(planVolume(volume(), { segments: [there([one, two], { table: undefined })], top }).reload).to.deep.equal([0])
-    expect(planVolume(volume(), { segments: [there([one, two], { table: { length: sectors(4096n), legs: [one ?? '', two ?? ''], copy: 'none' } })], top }).reload).to.deep.equal([0])
+    expect(plan(volume(), there(volume(), { s0: { table: undefined } }))).to.deep.equal(['reload s0'])
+    expect(plan(volume(), there(volume(), { s0: mirror([one, two], 4096n) }))).to.deep.equal(['reload s0'])
   })
 
-  it('leaves a mirror alone whose copy has ended', () => {
-    expect(planVolume(volume(), { segments: [there([one, two], {}, 'all')], top }).reload).to.deep.equal([])
+  it('puts the good legs under a mirror of their own while another is copied to, and takes it away afterwards', () => {
+    expect(plan(copying(), there(volume()))).to.deep.equal(['create s0-low', 'reload s0'])
+    expect(plan(volume(), there(copying()))).to.deep.equal(['reload s0', 'remove s0-low'])
   })
 
-  it('leaves a copy alone that is under way', () => {
-    expect(planVolume(copying(), { segments: [there([one, two], {}, 'all')], top }).reload).to.deep.equal([])
+  it('tries a leg again that the kernel gave up only for an order that is newer', () => {
+    expect(plan(volume(), there(volume(), { s0: { failed: true } }))).to.deep.equal([])
+    expect(plan(volume(), there(volume(), { s0: { failed: true } }), true)).to.deep.equal(['reload s0'])
   })
 
-  it('reloads a mirror that claims equal legs when a copy is needed', () => {
-    expect(planVolume(copying(), { segments: [there([one, two])], top }).reload).to.deep.equal([0])
-  })
-
-  it('begins a copy again in which a leg failed', () => {
-    expect(planVolume(copying(), { segments: [there([one, two], { failed: true }, 'all')], top }).reload).to.deep.equal([0])
-  })
-
-  it('does not make a failed leg look well by loading the same table again', () => {
-    expect(planVolume(volume(), { segments: [there([one, two], { failed: true })], top }).reload).to.deep.equal([])
+  it('lets waiting I/O go by a message, for to suspend its queue would wait for what is held below', () => {
+    expect(plan(volume(), there(volume(), { top: { failed: true }, s0: { failed: true } }), true)).to.deep.equal(['reload s0', 'reinstate top'])
+    expect(plan(volume(), there(volume(), { top: { failed: true } }))).to.deep.equal([])
   })
 
   it('resumes what a crash left suspended', () => {
-    expect(planVolume(volume(), { segments: [there([one, two], { suspended: true })], top }).reload).to.deep.equal([0])
-    expect(planVolume(volume(), { segments: [there([one, two])], top: { ...top, suspended: true } }).top).to.equal('reload')
+    expect(plan(volume(), there(volume(), { s0: { suspended: true } }))).to.deep.equal(['reload s0'])
+    expect(plan(volume(), there(volume(), { top: { suspended: true } }))).to.deep.equal(['reload top'])
   })
 
   it('reloads a concatenation that is not of exactly these segments', () => {
-    for (const parts of [undefined, [{ index: 0, length: 1024n }], [{ index: -1, length: 2048n }], [{ index: 0, length: 2048n }, { index: 1, length: 8n }]]) {
-      expect(planVolume(volume(), { segments: [there([one, two])], top: { parts, suspended: false } }).top, String(parts?.length)).to.equal('reload')
+    for (const pieces of [[{ part: 's0', length: 1024n }], [{ part: 'foreign', length: 2048n }], [{ part: 's0', length: 2048n }, { part: 's1', length: 8n }]]) {
+      expect(plan(volume(), there(volume(), { body: { table: { kind: 'concatenation', pieces } } })), String(pieces.length)).to.deep.equal(['reload body'])
     }
+    expect(plan(volume(), there(volume(), { body: { table: undefined } }))).to.deep.equal(['reload body'])
   })
 })
 

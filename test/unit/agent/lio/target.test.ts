@@ -43,16 +43,16 @@ describe('an export', () => {
 
 describe('an initiator', () => {
   it('without a LUN loses its whole ACL, and its session with it', () => {
-    expect(told(targetSteps(tree({ 3: 'a' }, { h1: [3] }), [wish('a', 3)], all))).to.deep.equal(['unmap h1 3', 'remove acl h1'])
+    expect(told(targetSteps(tree({ 3: 'a' }, { h1: [3] }), [wish('a', 3)], all))).to.deep.equal(['unmap h1 3', 'remove acl h1', 'remove lun 3', 'add lun 3 a'])
     expect(told(targetSteps(tree({}, { h1: [] }), [], all))).to.deep.equal(['remove acl h1'])
   })
 
-  it('that loses one of its LUNs keeps its session for the others', () => {
-    expect(told(targetSteps(tree({ 1: 'a', 2: 'b' }, { h1: [1, 2] }), [wish('a', 1, 'h1'), wish('b', 2)], all))).to.deep.equal(['unmap h1 2'])
+  it('that loses one of its LUNs keeps its session for the others, and that LUN is made anew, so that no late write reaches it', () => {
+    expect(told(targetSteps(tree({ 1: 'a', 2: 'b' }, { h1: [1, 2] }), [wish('a', 1, 'h1'), wish('b', 2)], all))).to.deep.equal(['unmap h1 2', 'remove lun 2', 'add lun 2 b'])
   })
 
   it('keeps its ACL for an extent that the order is not about', () => {
-    expect(told(targetSteps(tree({ 1: 'a', 2: 'b' }, { h1: [1, 2] }), [wish('b', 2)], (extent) => extent === 'b'))).to.deep.equal(['unmap h1 2'])
+    expect(told(targetSteps(tree({ 1: 'a', 2: 'b' }, { h1: [1, 2] }), [wish('b', 2)], (extent) => extent === 'b'))).to.deep.equal(['unmap h1 2', 'remove lun 2', 'add lun 2 b'])
   })
 
   it('shares a LUN with another in a live migration', () => {
@@ -60,6 +60,6 @@ describe('an initiator', () => {
   })
 
   it('that takes over is let in only when the other is out', () => {
-    expect(told(targetSteps(tree({ 3: 'a' }, { h1: [3] }), [wish('a', 3, 'h2')], all))).to.deep.equal(['unmap h1 3', 'remove acl h1', 'add acl h2', 'map h2 3'])
+    expect(told(targetSteps(tree({ 3: 'a' }, { h1: [3] }), [wish('a', 3, 'h2')], all))).to.deep.equal(['unmap h1 3', 'remove acl h1', 'remove lun 3', 'add lun 3 a', 'add acl h2', 'map h2 3'])
   })
 })

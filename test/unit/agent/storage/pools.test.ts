@@ -128,7 +128,7 @@ describe('the export tree', () => {
 
   it('shuts out before it lets in', () => {
     const steps = targetSteps(applied(empty, targetSteps(empty, [{ extent: 'a', lun: 0, device: '/dev/a', initiators: ['h1'] }], all)), [{ extent: 'a', lun: 0, device: '/dev/a', initiators: ['h2'] }], all)
-    expect(steps.map((step) => step.do)).to.deep.equal(['unmap', 'remove acl', 'add acl', 'map'])
+    expect(steps.map((step) => step.do)).to.deep.equal(['unmap', 'remove acl', 'remove lun', 'add lun', 'add acl', 'map'])
   })
 
   it('leaves the extents alone that an order is not about', () => {

@@ -10,41 +10,47 @@ import fc from 'fast-check'
 
 const [one, two] = ['a'.repeat(32), 'b'.repeat(32)]
 const facts = (generation: number, second: 'insync' | 'syncing' = 'insync'): readonly SegmentFacts[] => [{
-  index: 0, generation, legs: [{ extent: one, host: 'st1', slot: 0, state: 'insync' }, { extent: two, host: 'st2', slot: 1, state: second }],
+  index: 0, generation, legs: [{ extent: one, host: 'st1', disk: 'd1', slot: 0, state: 'insync' }, { extent: two, host: 'st2', disk: 'd2', slot: 1, state: second }],
 }]
-const seen = (generation: number, health: readonly ['A' | 'D' | 'R', 'A' | 'D' | 'R'], inSync = 8): VolumeSeen => ({
-  volume: 'c'.repeat(32), name: 'v', attachEpoch: 1, state: 'up', device: '/dev/vsky/v', opens: 1,
-  segments: [{ index: 0, generation, legs: [{ extent: one, health: health[0] }, { extent: two, health: health[1] }], inSync, regions: 8 }],
+const seen = (layout: number, health: readonly ['A' | 'D' | 'R', 'A' | 'D' | 'R'], inSync = 8): VolumeSeen => ({
+  volume: 'c'.repeat(32), name: 'v', attachEpoch: 1, layout, scope: 'whole', state: 'up', device: '/dev/vsky/v', opens: 1, waiting: false, unreachable: [],
+  segments: [{ index: 0, generation: 1, legs: [{ extent: one, health: health[0] }, { extent: two, health: health[1] }], inSync, regions: 8 }],
 })
 
 describe('an attached volume', () => {
   it('that is well needs nothing', () => {
-    expect(lookAtAttached(facts(1), seen(1, ['A', 'A']))).to.deep.equal({ stale: [], insync: [], unavailable: [], reload: false })
+    expect(lookAtAttached(1, facts(1), seen(1, ['A', 'A']))).to.deep.equal({ stale: [], insync: [], unavailable: [], readErrors: [], reload: false })
   })
 
   it('loses a leg whose write failed: committed stale with the reason, and the head gets a new layout', () => {
-    const decision = lookAtAttached(facts(1), seen(1, ['A', 'D']))
+    const decision = lookAtAttached(1, facts(1), seen(1, ['A', 'D']))
     expect(decision.stale).to.deep.equal([{ segment: 0, extents: [two], why: 'st2: a write failed' }])
     expect(decision.reload).to.equal(true)
   })
 
   it('keeps a leg that only failed to read', () => {
-    expect(lookAtAttached(facts(1), seen(1, ['A', 'R'])).stale).to.deep.equal([])
+    const decision = lookAtAttached(1, facts(1), seen(1, ['A', 'R']))
+    expect([decision.stale, decision.readErrors]).to.deep.equal([[], [{ segment: 0, extents: [two] }]])
   })
 
   it('is not judged by the kernel\'s state of an older layout', () => {
-    const decision = lookAtAttached(facts(2), seen(1, ['A', 'D']))
+    const decision = lookAtAttached(2, facts(1), seen(1, ['A', 'D']))
     expect(decision.stale).to.deep.equal([])
     expect(decision.reload).to.equal(true)
   })
 
+  it('loses a leg that its head cannot reach, whatever layout that head has', () => {
+    const decision = lookAtAttached(5, facts(1), { ...seen(0, ['A', 'A']), unreachable: [{ extent: two, why: 'st2: no login' }] })
+    expect(decision.stale).to.deep.equal([{ segment: 0, extents: [two], why: 'st2: st2: no login' }])
+  })
+
   it('waits when its last good leg failed', () => {
-    expect(lookAtAttached(facts(1, 'syncing'), seen(1, ['D', 'A'])).unavailable).to.deep.equal([{ segment: 0, reason: 'st1: a write failed' }])
+    expect(lookAtAttached(1, facts(1, 'syncing'), seen(1, ['D', 'A'])).unavailable).to.deep.equal([{ segment: 0, reason: 'st1: a write failed' }])
   })
 
   it('counts a copied leg as in sync only when every region is', () => {
-    expect(lookAtAttached(facts(1, 'syncing'), seen(1, ['A', 'A'], 7)).insync).to.deep.equal([])
-    expect(lookAtAttached(facts(1, 'syncing'), seen(1, ['A', 'A'], 8)).insync).to.deep.equal([{ segment: 0, extents: [two] }])
+    expect(lookAtAttached(1, facts(1, 'syncing'), seen(1, ['A', 'A'], 7)).insync).to.deep.equal([])
+    expect(lookAtAttached(1, facts(1, 'syncing'), seen(1, ['A', 'A'], 8)).insync).to.deep.equal([{ segment: 0, extents: [two] }])
   })
 })
 
@@ -121,11 +127,11 @@ describe('a leg\'s state', () => {
 
 describe('the health of a volume', () => {
   const legs = (first: 'insync' | 'stale', second: 'insync' | 'stale'): readonly { index: number; legs: SegmentFacts['legs'] }[] => [{
-    index: 0, legs: [{ extent: one, host: 'st1', slot: 0, state: first }, { extent: two, host: 'st2', slot: 1, state: second }],
+    index: 0, legs: [{ extent: one, host: 'st1', disk: 'd1', slot: 0, state: first }, { extent: two, host: 'st2', disk: 'd2', slot: 1, state: second }],
   }]
   it('is full with all legs, degraded with one, unavailable when the good one does not answer', () => {
     expect(healthOf(legs('insync', 'insync'), 2, () => true).health).to.equal('full')
     expect(healthOf(legs('insync', 'stale'), 2, () => true).health).to.equal('degraded')
-    expect(healthOf(legs('insync', 'stale'), 2, (host) => host === 'st2')).to.deep.equal({ health: 'unavailable', problem: 'segment 0: its in-sync legs are on st1, offline' })
+    expect(healthOf(legs('insync', 'stale'), 2, (leg) => leg.host === 'st2')).to.deep.equal({ health: 'unavailable', problem: 'segment 0: its in-sync legs are on st1, which can\'t be reached' })
   })
 })

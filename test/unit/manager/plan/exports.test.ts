@@ -8,16 +8,17 @@ const MIB = 1024n ** 2n
 const head = 'iqn.x:hd1'
 const volume = (phase: VolumeRow['phase']): VolumeRow => ({
   id: 'c'.repeat(32), name: 'v', bytes: 5n * MIB, redundancy: 2, phase, head: 'hd1', attachEpoch: 1, attachBoot: 'b', device: '', problem: '', createdAt: 1,
+  layout: 1, copyHead: '', copyBoot: '', nextHead: '',
 })
 const segment: SegmentRow = { volume: 'c'.repeat(32), index: 0, offset: 0n, bytes: 5n * MIB, generation: 7 }
 const extent = (leg: ExtentRow['leg']): ExtentRow => ({
-  id: 'e'.repeat(32), disk: 'd'.repeat(32), host: 'st1', volume: 'c'.repeat(32), segment: 0, slot: 0, bytes: 8n * MIB, lun: 3, state: 'ready', leg,
+  id: 'e'.repeat(32), disk: 'd'.repeat(32), host: 'st1', volume: 'c'.repeat(32), segment: 0, slot: 0, bytes: 8n * MIB, lun: 3, state: 'ready', leg, staleSince: 0, retryAt: 0, doubt: false,
 })
 
 describe('an export', () => {
-  it('lets the head in at legs in use, from attaching until it has let go, and nobody at any other time', () => {
+  it('lets the head in at legs in use, from attaching until it has let go; nobody while it is made or its head is shut out; and when detached who copies it', () => {
     const open = storedPhases.flatMap((phase) => legStates.filter((leg) => initiatorsOf(volume(phase), extent(leg), head).length > 0).map((leg) => `${phase}, ${leg}`))
-    expect(open).to.have.members(['attaching', 'attached', 'detaching'].flatMap((phase) => [`${phase}, insync`, `${phase}, syncing`]))
+    expect(open).to.have.members(['attaching', 'attached', 'detaching', 'detached'].flatMap((phase) => [`${phase}, insync`, `${phase}, syncing`]))
   })
 
   it('lets in the head of the attachment and no one else', () => {

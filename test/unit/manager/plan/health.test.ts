@@ -3,13 +3,13 @@ import { healthOf } from '../../../../manager/plan/health.js'
 import type { LegFacts } from '../../../../manager/plan/segment.js'
 
 const segment = (index: number, ...states: readonly LegFacts['state'][]): { readonly index: number; readonly legs: readonly LegFacts[] } => ({
-  index, legs: states.map((state, slot) => ({ extent: `e${index}.${slot}`, host: `st${slot + 1}`, slot, state })),
+  index, legs: states.map((state, slot) => ({ extent: `e${index}.${slot}`, host: `st${slot + 1}`, disk: `d${slot}`, slot, state })),
 })
 const all = (): boolean => true
 
 describe('health', () => {
   it('counts a leg on a silent server as missing: degraded, though the database has all in sync', () => {
-    expect(healthOf([segment(0, 'insync', 'insync')], 2, (host) => host === 'st1')).to.deep.equal({
+    expect(healthOf([segment(0, 'insync', 'insync')], 2, (leg) => leg.host === 'st1')).to.deep.equal({
       health: 'degraded', problem: '1 of 1 segments have fewer than 2 good legs',
     })
   })
@@ -25,7 +25,7 @@ describe('health', () => {
   })
 
   it('names all servers whose return would help', () => {
-    expect(healthOf([segment(4, 'insync', 'insync', 'stale')], 3, () => false).problem).to.equal('segment 4: its in-sync legs are on st1, st2, offline')
+    expect(healthOf([segment(4, 'insync', 'insync', 'stale')], 3, () => false).problem).to.equal('segment 4: its in-sync legs are on st1, st2, which can\'t be reached')
   })
 
   it('is full with one leg when one was asked for', () => {

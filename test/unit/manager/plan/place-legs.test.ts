@@ -6,7 +6,7 @@ import type { PlaceDisk } from '../../../../manager/plan/place-legs.js'
 
 const GIB = 1024n ** 3n
 const disk = (host: string, number: number, more: Partial<PlaceDisk> = {}): PlaceDisk => ({
-  id: `${host}-${number}`, host, zone: '', state: 'ready', online: true, bytes: 10n * GIB, freeBytes: 10n * GIB, label: `${host}:/dev/sd${number}`, ...more,
+  id: `${host}-${number}`, host, zone: '', state: 'ready', online: true, duty: 'use', bytes: 10n * GIB, freeBytes: 10n * GIB, label: `${host}:/dev/sd${number}`, ...more,
 })
 const three = ['st1', 'st2', 'st3'].flatMap((host) => [disk(host, 1), disk(host, 2)])
 const anyCluster = fc.array(fc.record({ host: fc.integer({ min: 1, max: 6 }), zone: fc.integer({ min: 0, max: 3 }), free: fc.integer({ min: 0, max: 40 }), online: fc.boolean() }), { minLength: 1, maxLength: 16 })

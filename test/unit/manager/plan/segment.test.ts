@@ -4,7 +4,7 @@ import { chooseSource, decideLoss, tableOrder } from '../../../../manager/plan/s
 import type { LegFacts } from '../../../../manager/plan/segment.js'
 import { legStates } from '../../../../lib/model.js'
 
-const leg = (host: string, state: LegFacts['state'], slot = Number(host.slice(2)) - 1): LegFacts => ({ extent: `extent of ${host}`, host, slot, state })
+const leg = (host: string, state: LegFacts['state'], slot = Number(host.slice(2)) - 1): LegFacts => ({ extent: `extent of ${host}`, host, disk: `disk of ${host}`, slot, state })
 const anyLegs = fc.array(fc.constantFrom(...legStates), { minLength: 1, maxLength: 9 }).map((states) => states.map((state, index) => leg(`st${index + 1}`, state)))
 
 describe('a lost leg', () => {

@@ -20,7 +20,7 @@ import {
 const ports = { clock: systemClock, random: systemRandom }
 const MIB = 1024n ** 2n
 const host = (name: string, more: Partial<HostRow> = {}): HostRow => ({
-  name, roles: ['storage'], zone: '', address: `${name}:1`, dataAddresses: [], initiator: '', version: '', bootId: '', incarnation: '', chapUser: 'u', chapPassword: 'p', ...more,
+  name, roles: ['storage'], zone: '', address: `${name}:1`, dataAddresses: [], initiator: '', version: '', bootId: '', incarnation: '', chapUser: 'u', chapPassword: 'p', duty: 'use', ...more,
 })
 const extent = (id: string, name = 'st1', more: { segment?: number; slot?: number } = {}): Parameters<typeof addExtent>[1] => ({ id, disk: `disk of ${name}`, host: name, volume: 'v1', segment: 0, slot: 0, bytes: 4n * MIB, ...more })
 const told = (name: string): { kind: string; about: 'volume'; name: string; text: string } => ({ kind: 'told', about: 'volume', name, text: '' })

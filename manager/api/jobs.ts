@@ -1,0 +1,57 @@
+/** Jobs: what is being copied and moved, how far it is and how long it takes. */
+import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
+import type { JobView } from '../../lib/api/views.js'
+import { Fault } from '../../lib/faults.js'
+import type { Cluster } from '../run/cluster.js'
+import type { JobRow } from '../state/rows.js'
+import { findDisk, findHost, setDiskDuty, setHostDuty } from '../store/hosts.js'
+import { endJob, findJob, listJobs } from '../store/jobs.js'
+import { extentsOnHost } from '../store/volumes.js'
+import { mutate } from './requests.js'
+
+export async function jobList(cluster: Cluster, { ended = 20 }: ApiParams<'jobList'>): Promise<ApiResult<'jobList'>> {
+  return Promise.all((await listJobs(cluster.store.read, ended)).map((job) => showJob(cluster, job)))
+}
+
+export async function showJob(cluster: Cluster, job: JobRow): Promise<JobView> {
+  const share = job.state === 'done' ? 1 : job.kind === 'resync' ? cluster.progress.of(job.about, job.segment)?.share ?? 0 : await moved(cluster, job)
+  const perSecond = job.state !== 'running' ? 0 : job.kind === 'resync'
+    ? cluster.progress.of(job.about, job.segment)?.perSecond ?? 0
+    : share / Math.max(1, (cluster.clock.nowMs() - job.startedAt) / 1000)
+  const part = (of: number): bigint => BigInt(Math.round(Number(job.bytes) * of))
+  return {
+    id: job.id, kind: job.kind, name: job.name, segment: job.segment, state: job.state, note: job.note, bytes: job.bytes, doneBytes: part(share), rate: part(perSecond),
+    etaSeconds: job.state === 'running' && perSecond > 0 ? Math.ceil((1 - share) / perSecond) : -1, createdAt: job.createdAt, startedAt: job.startedAt, endedAt: job.endedAt,
+  }
+}
+
+/** Of an evacuation or a drain: what share of its bytes is elsewhere. */
+async function moved(cluster: Cluster, job: JobRow): Promise<number> {
+  const disk = job.kind === 'evacuate' ? await findDisk(cluster.store.read, job.about) : undefined
+  const extents = (await extentsOnHost(cluster.store.read, disk?.host ?? job.about)).filter((extent) => (disk ? extent.disk === disk.id : true) && extent.state !== 'dropping')
+  const left = extents.reduce((sum, extent) => sum + extent.bytes, 0n)
+  return job.bytes === 0n ? 1 : Math.max(0, 1 - Number(left) / Number(job.bytes))
+}
+
+export function jobCancel(cluster: Cluster, params: ApiParams<'jobCancel'>, signal: AbortSignal): Promise<ApiResult<'jobCancel'>> {
+  return mutate({
+    cluster, method: 'vsky.job.cancel', params, signal,
+    async intend(tx) {
+      const job = await findJob(tx, params.job)
+      if (!job) throw new Fault('unknown job', `there is no job ${JSON.stringify(params.job)}`)
+      if (job.state !== 'waiting' && job.state !== 'running') throw new Fault('job finished', `job ${job.id} (${job.kind} of ${job.name}) is ${job.state} already`)
+      if (job.kind === 'resync') throw new Fault('wrong role', `a resync gives ${job.name} back what it has lost: it can be paused (vsky setting set resync.paused 1), not cancelled`)
+      if (job.kind === 'evacuate' && await findDisk(tx, job.about)) await setDiskDuty(tx, job.about, 'use')
+      if (job.kind === 'drain' && await findHost(tx, job.about)) await setHostDuty(tx, job.about, 'use')
+      await endJob(tx, job.kind, job.about, 0, 'cancelled', 'cancelled by a person: what has been moved stays where it is', cluster.clock.nowMs())
+      await tx.event({ kind: 'job cancelled', about: job.kind === 'drain' ? 'host' : 'disk', name: job.name, text: job.kind })
+      return { about: job.id, kick: 'repair', done: true }
+    },
+    async answer(id) {
+      cluster.work.kick('repair', 'cluster')
+      const job = await findJob(cluster.store.read, id)
+      if (!job) throw new Fault('unknown job', `job ${id} is forgotten`)
+      return showJob(cluster, job)
+    },
+  })
+}

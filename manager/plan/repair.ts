@@ -1,0 +1,102 @@
+/**
+ * What one segment needs to be whole again. Pure. Four answers, and often several at once: a copy to legs that are behind, spares for
+ * legs that won't come back in time, good legs that are no longer needed (they are committed stale before they go), and stale ones
+ * that can be released. Nothing is ever given up before enough good legs stand elsewhere, and never the last in-sync leg.
+ */
+import { assert } from '../../lib/assert.js'
+import type { LegState } from '../../lib/model.js'
+
+/**
+ * Where a leg's data is. `here`: its server answers and its disk is well. `away`: its server is silent, and may come back. `leaving`:
+ * it is here, and a person wants it elsewhere. `lost`: its disk or its server is gone for good.
+ */
+export type LegPlace = 'here' | 'away' | 'leaving' | 'lost'
+
+export interface RepairLeg {
+  readonly extent: string
+  readonly host: string
+  readonly slot: number
+  readonly state: LegState
+  /** Its logical volume exists: a spare takes a moment. */
+  readonly made: boolean
+  readonly place: LegPlace
+  /** For how long its server has been silent, ms. */
+  readonly awayMs: number
+  /** A head can read it now. */
+  readonly reachable: boolean
+  /** Not before: the last copy to it failed, ms from now. */
+  readonly retryInMs: number
+}
+
+export interface RepairCase {
+  readonly redundancy: number
+  readonly graceMs: number
+  readonly legs: readonly RepairLeg[]
+}
+
+export interface RepairPlan {
+  /** Legs to copy to, as soon as the scheduler lets them. */
+  readonly copy: readonly string[]
+  /** So many new legs are to be placed, on none of these servers. */
+  readonly spares: number
+  readonly occupied: readonly string[]
+  /** In sync, and no longer needed: to be committed stale, which the next look releases. */
+  readonly retire: readonly string[]
+  /** Not in sync, and no longer needed: to become tombstones. */
+  readonly release: readonly string[]
+  /** Look again after so many ms, even if nothing happens. Undefined: no need. */
+  readonly againInMs: number | undefined
+  /** Why it isn't whole, for people; empty when it is, or when a repair is under way. */
+  readonly why: string
+}
+
+export function planRepair({ redundancy, graceMs, legs }: RepairCase): RepairPlan {
+  const expected = (leg: RepairLeg): boolean => leg.place === 'here' || (leg.place === 'away' && leg.awayMs < graceMs)
+  const solid = bestFirst(legs.filter((leg) => leg.state === 'insync' && leg.place === 'here'))
+  if (solid.length >= redundancy) return surplus(legs, solid.slice(0, redundancy))
+  const keepers = legs.filter(expected)
+  const source = legs.some((leg) => leg.state === 'insync' && leg.reachable)
+  const busy = legs.filter((leg) => leg.state === 'syncing').length
+  const room = Math.max(0, redundancy - solid.length - busy)
+  const behind = keepers.filter((leg) => leg.place === 'here' && (leg.state === 'stale' || leg.state === 'allocated'))
+  // One that held the data before has most of it still; one that is in the making is not ready yet.
+  const order = [...behind].sort((a, b) => Number(a.state === 'allocated') - Number(b.state === 'allocated') || a.slot - b.slot)
+  const copy = source ? order.filter((leg) => leg.made && leg.retryInMs <= 0).slice(0, room) : []
+  const spares = source ? Math.max(0, redundancy - keepers.length) : 0
+  const moments = [
+    ...legs.filter((leg) => leg.place === 'away' && leg.awayMs < graceMs).map((leg) => graceMs - leg.awayMs),
+    ...behind.filter((leg) => leg.retryInMs > 0).map((leg) => leg.retryInMs),
+  ]
+  return {
+    copy: copy.map((leg) => leg.extent), spares, occupied: keepers.map((leg) => leg.host), retire: [], release: [],
+    againInMs: moments.length === 0 ? undefined : Math.max(1, Math.min(...moments)), why: reason(legs, source, graceMs),
+  }
+}
+
+/** Enough good legs stand: these serve, all others go. */
+function surplus(legs: readonly RepairLeg[], kept: readonly RepairLeg[]): RepairPlan {
+  const others = legs.filter((leg) => !kept.includes(leg))
+  assert(kept.length > 0, 'a segment keeps an in-sync leg')
+  return {
+    copy: [], spares: 0, occupied: [], againInMs: undefined, why: '',
+    retire: others.filter((leg) => leg.state === 'insync' || leg.state === 'syncing').map((leg) => leg.extent),
+    release: others.filter((leg) => leg.state === 'stale' || leg.state === 'allocated').map((leg) => leg.extent),
+  }
+}
+
+/** One leg of each server first, then by slot: what is beyond the redundancy then is the second leg of a server, or the newest. */
+function bestFirst(legs: readonly RepairLeg[]): readonly RepairLeg[] {
+  const bySlot = [...legs].sort((a, b) => a.slot - b.slot)
+  const first = bySlot.filter((leg, index) => bySlot.findIndex((other) => other.host === leg.host) === index)
+  return [...first, ...bySlot.filter((leg) => !first.includes(leg))]
+}
+
+function reason(legs: readonly RepairLeg[], source: boolean, graceMs: number): string {
+  if (!source) {
+    const holders = legs.filter((leg) => leg.state === 'insync').map((leg) => leg.host)
+    return holders.length === 0 ? 'no leg is in sync' : `no in-sync leg can be reached: ${holders.join(', ')} ${holders.length === 1 ? 'is' : 'are'} away`
+  }
+  const waiting = legs.filter((leg) => leg.place === 'away' && leg.awayMs < graceMs)
+  if (waiting.length > 0) return `waits ${Math.ceil(Math.max(...waiting.map((leg) => graceMs - leg.awayMs)) / 1000)} s more for ${waiting.map((leg) => leg.host).join(', ')} to come back`
+  return ''
+}

@@ -1,0 +1,260 @@
+/**
+ * The cluster's repair: one turn looks at every segment that isn't whole, decides what it needs (plan/repair.ts), places spares, asks
+ * the scheduler which copies may run (plan/schedule.ts), commits, and kicks the volumes concerned. It never waits for a host.
+ */
+import type { Settings } from '../state/settings.js'
+import { planRepair } from '../plan/repair.js'
+import type { LegPlace, RepairLeg, RepairPlan } from '../plan/repair.js'
+import { placeLegs } from '../plan/place-legs.js'
+import type { PlaceDisk } from '../plan/place-legs.js'
+import { scheduleCopies } from '../plan/schedule.js'
+import type { CopyWish } from '../plan/schedule.js'
+import { headOf } from '../plan/exports.js'
+import { legAfter } from '../state/leg.js'
+import type { DiskRow, ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
+import { allDisks, allHosts } from '../store/hosts.js'
+import { addJob, endJob, noteJob, openJobs, startJob } from '../store/jobs.js'
+import { loadSettings } from '../store/settings.js'
+import type { ChangeTx } from '../store/store.js'
+import { addExtent, changeLayout, dropExtent, extentsOf, raiseGeneration, segmentsInDoubt, segmentsOf, setLeg, updateVolume, volumeById } from '../store/volumes.js'
+import { online } from './cluster.js'
+import type { Cluster } from './cluster.js'
+import { watchMoves } from './moves.js'
+import type { Next } from './work.js'
+
+/** A look without a reason, ms: nothing depends on it. */
+const LOOK_AGAIN_MS = 30_000
+/** Phases in which a volume's legs are nobody else's business. */
+const steady: ReadonlySet<string> = new Set(['attached', 'detached'])
+
+interface Facts {
+  readonly hosts: ReadonlyMap<string, HostRow>
+  readonly disks: ReadonlyMap<string, DiskRow>
+  /** Bytes given out in this turn, by disk. */
+  readonly taken: Map<string, bigint>
+  readonly settings: Settings
+}
+
+interface Wish extends CopyWish {
+  readonly volume: VolumeRow
+  readonly segment: SegmentRow
+  readonly extents: readonly string[]
+}
+
+export async function repairTurn(cluster: Cluster): Promise<Next> {
+  const db = cluster.store.read
+  const [hosts, disks, settings] = [await allHosts(db), await allDisks(db), await loadSettings(db)]
+  const facts: Facts = { hosts: new Map(hosts.map((host) => [host.name, host])), disks: new Map(disks.map((disk) => [disk.id, disk])), taken: new Map(), settings }
+  const doubtful = await segmentsInDoubt(db, {
+    disks: disks.filter((disk) => disk.duty !== 'use' || disk.state !== 'ready').map((disk) => disk.id),
+    hosts: hosts.filter((host) => host.duty !== 'use' || !online(cluster, host.name)).map((host) => host.name),
+  })
+  const wishes: Wish[] = []
+  let again = LOOK_AGAIN_MS
+  for (const [id, indices] of doubtful) {
+    const looked = await cluster.store.change((tx) => repairVolume(cluster, tx, facts, id, indices))
+    if (!looked) continue
+    wishes.push(...looked.wishes)
+    again = Math.min(again, looked.againInMs)
+    if (looked.kick) cluster.work.kick('volume', id)
+    if (looked.spares) cluster.work.kick('spare', id)
+    for (const host of looked.released) if (online(cluster, host)) cluster.work.kick('host', host)
+  }
+  for (const id of cluster.waiting.keys()) if (!doubtful.has(id)) cluster.waiting.delete(id)
+  await startCopies(cluster, facts, wishes)
+  await watchMoves(cluster, facts)
+  return again
+}
+
+interface Looked {
+  readonly wishes: readonly Wish[]
+  readonly againInMs: number
+  /** Its head is to be told. */
+  readonly kick: boolean
+  /** Extents are to be made. */
+  readonly spares: boolean
+  /** Hosts that have tombstones now. */
+  readonly released: readonly string[]
+}
+
+async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: string, indices: ReadonlySet<number>): Promise<Looked | undefined> {
+  const volume = await volumeById(tx, id)
+  if (!volume || volume.phase === 'creating') return undefined
+  const extents = await extentsOf(tx, id)
+  const segments = (await segmentsOf(tx, id)).filter((segment) => indices.has(segment.index))
+  const result = { wishes: [] as Wish[], againInMs: LOOK_AGAIN_MS, kick: false, spares: false, released: [] as string[] }
+  const obstacles: string[] = []
+  for (const segment of segments) {
+    const mine = extents.filter((extent) => extent.segment === segment.index)
+    const plan = planRepair({ redundancy: volume.redundancy, graceMs: facts.settings.of('repair.grace', id) * 1000, legs: mine.map((extent) => repairLeg(cluster, facts, extent)) })
+    result.wishes.push(...wishesFor(cluster, facts, volume, segment, mine, plan))
+    if (plan.againInMs !== undefined) result.againInMs = Math.min(result.againInMs, plan.againInMs)
+    if (mine.some((extent) => extent.state === 'planned')) result.spares = true
+    if (!steady.has(volume.phase)) continue
+    const done = await carryOut(cluster, tx, facts, { volume, segment, extents: mine, plan })
+    result.kick ||= done.retired
+    result.spares ||= done.spares
+    result.released.push(...done.released)
+    const obstacle = done.refused || plan.why
+    if (obstacle !== '') obstacles.push(`segment ${segment.index}: ${obstacle}`)
+  }
+  await tellObstacles(cluster, tx, volume, obstacles)
+  return result
+}
+
+function repairLeg(cluster: Cluster, facts: Facts, extent: ExtentRow): RepairLeg {
+  const [host, disk] = [facts.hosts.get(extent.host), facts.disks.get(extent.disk)]
+  const up = host !== undefined && online(cluster, host.name)
+  const heard = cluster.presence.lastHeard(extent.host) ?? cluster.clock.monoMs()
+  return {
+    extent: extent.id, host: extent.host, slot: extent.slot, state: extent.leg, made: extent.state === 'ready', place: placeOf(host, disk, up),
+    awayMs: up ? 0 : cluster.clock.monoMs() - heard, reachable: up && disk?.state === 'ready', retryInMs: Math.max(0, extent.retryAt - cluster.clock.nowMs()),
+  }
+}
+
+export function placeOf(host: HostRow | undefined, disk: DiskRow | undefined, up: boolean): LegPlace {
+  if (!host || !disk || host.duty === 'failed' || disk.duty === 'failed') return 'lost'
+  const leaving = host.duty === 'drain' || disk.duty === 'evacuate'
+  if (!up) return leaving ? 'lost' : 'away' // who wants it elsewhere does not wait for a dead server
+  if (disk.state !== 'ready') return 'lost'
+  return leaving ? 'leaving' : 'here'
+}
+
+interface SegmentPlan {
+  readonly volume: VolumeRow
+  readonly segment: SegmentRow
+  readonly extents: readonly ExtentRow[]
+  readonly plan: RepairPlan
+}
+
+/** What the plan says that needs no scheduler: legs that go, and spares. */
+async function carryOut(cluster: Cluster, tx: ChangeTx, facts: Facts, { volume, segment, extents, plan }: SegmentPlan): Promise<{ retired: boolean; spares: boolean; released: readonly string[]; refused: string }> {
+  const find = (id: string): ExtentRow | undefined => extents.find((extent) => extent.id === id)
+  const nowMs = cluster.clock.nowMs()
+  if (plan.retire.length > 0) {
+    await raiseGeneration(tx, volume.id, segment.index)
+    for (const id of plan.retire) await setLeg(tx, id, legAfter(find(id)?.leg ?? 'insync', 'missed writes'), nowMs)
+    await tx.event({ kind: 'leg retired', about: 'volume', name: volume.name, text: `segment ${segment.index}: the leg on ${plan.retire.map((id) => find(id)?.host ?? '').join(', ')} is no longer needed: ${volume.redundancy} good ones stand elsewhere` })
+  }
+  for (const id of plan.release) await dropExtent(tx, id)
+  if (plan.release.length > 0) {
+    await changeLayout(tx, volume.id)
+    await tx.event({ kind: 'leg released', about: 'volume', name: volume.name, text: `segment ${segment.index}: the extent on ${plan.release.map((id) => find(id)?.host ?? '').join(', ')} is given back` })
+  }
+  const released = plan.release.map((id) => find(id)?.host ?? '')
+  const retired = plan.retire.length + plan.release.length > 0
+  const size = extents[0]?.bytes
+  if (plan.spares <= 0 || size === undefined) return { retired, spares: false, released, refused: '' }
+  const placement = placeLegs({ segments: [size], redundancy: plan.spares }, placeDisks(cluster, facts), new Set(plan.occupied))
+  if (placement.kind === 'refused') return { retired, spares: false, released, refused: `no spare for ${plan.spares === 1 ? 'a lost leg' : `${plan.spares} lost legs`}: ${placement.reason}` }
+  let slot = Math.max(...extents.map((extent) => extent.slot)) + 1
+  for (const disk of placement.legs[0] ?? []) {
+    await addExtent(tx, { id: cluster.random.hex(16), disk, host: facts.disks.get(disk)?.host ?? '', volume: volume.id, segment: segment.index, slot, bytes: size }, 'allocated')
+    facts.taken.set(disk, (facts.taken.get(disk) ?? 0n) + size)
+    slot += 1
+  }
+  const servers = (placement.legs[0] ?? []).map((disk) => facts.disks.get(disk)?.host ?? '')
+  await tx.event({ kind: 'spare allocated', about: 'volume', name: volume.name, text: `segment ${segment.index}: a new leg on ${servers.join(', ')}` })
+  return { retired, spares: true, released, refused: '' }
+}
+
+export function placeDisks(cluster: Cluster, { hosts, disks, taken }: Pick<Facts, 'hosts' | 'disks' | 'taken'>): readonly PlaceDisk[] {
+  return [...disks.values()].map((disk) => {
+    const host = hosts.get(disk.host)
+    const used = disk.usedBytes + (taken.get(disk.id) ?? 0n)
+    return {
+      id: disk.id, host: disk.host, zone: host?.zone ?? '', state: disk.state, online: online(cluster, disk.host), duty: host && host.duty !== 'use' ? `its server: ${host.duty}` : disk.duty,
+      bytes: disk.bytes, freeBytes: disk.bytes > used ? disk.bytes - used : 0n, label: `${disk.host}:${disk.device}`,
+    }
+  })
+}
+
+function wishesFor(cluster: Cluster, facts: Facts, volume: VolumeRow, segment: SegmentRow, extents: readonly ExtentRow[], plan: RepairPlan): readonly Wish[] {
+  const running = extents.filter((extent) => extent.leg === 'syncing').map((extent) => extent.id)
+  const targets = running.length > 0 ? running : plan.copy
+  if (targets.length === 0 || (running.length === 0 && !steady.has(volume.phase))) return []
+  const good = extents.filter((extent) => extent.leg === 'insync')
+  const source = good.find((extent) => online(cluster, extent.host)) ?? good[0]
+  if (!source) return []
+  const head = volume.phase === 'detached' && volume.copyHead === '' ? chooseHead(cluster, facts, source) : headOf(volume)
+  const ready = running.length > 0 || volume.phase === 'detached' || upToDate(cluster, volume)
+  return [{
+    volume, segment, extents: targets, key: `${volume.id} ${segment.index}`, running: running.length > 0, good: good.length,
+    since: Math.min(...extents.filter((extent) => targets.includes(extent.id)).map((extent) => extent.staleSince || volume.createdAt)),
+    source: { disk: source.disk, host: source.host }, targets: extents.filter((extent) => targets.includes(extent.id)).map(({ disk, host }) => ({ disk, host })),
+    head: ready ? head : '', paused: facts.settings.of('resync.paused', volume.id) === 1,
+  }]
+}
+
+/** A copy is begun only on top of a layout that the head is known to have: what it reports then is about this copy. */
+function upToDate(cluster: Cluster, volume: VolumeRow): boolean {
+  const there = cluster.seen.get(volume.head)?.volumes.find((each) => each.volume === volume.id && each.attachEpoch === volume.attachEpoch)
+  return online(cluster, volume.head) && there?.layout === volume.layout
+}
+
+/** For a detached volume: the source's own server if it is a head too, else the living head with the fewest volumes to copy. */
+function chooseHead(cluster: Cluster, { hosts }: Facts, source: ExtentRow): string {
+  const heads = [...hosts.values()].filter((host) => host.roles.includes('head') && host.duty === 'use' && online(cluster, host.name))
+  if (heads.some((host) => host.name === source.host)) return source.host
+  const load = (host: HostRow): number => cluster.seen.get(host.name)?.volumes.length ?? 0
+  return heads.sort((a, b) => load(a) - load(b) || (a.name < b.name ? -1 : 1))[0]?.name ?? ''
+}
+
+async function startCopies(cluster: Cluster, facts: Facts, wishes: readonly Wish[]): Promise<void> {
+  const { start, hold } = scheduleCopies(wishes, facts.settings.limits())
+  const byKey = new Map(wishes.map((wish) => [wish.key, wish]))
+  const open = new Map((await openJobs(cluster.store.read)).filter((job) => job.kind === 'resync').map((job) => [`${job.about} ${job.segment}`, job]))
+  const nowMs = cluster.clock.nowMs()
+  for (const { key, why } of hold) {
+    const [wish, job] = [byKey.get(key), open.get(key)]
+    if (!wish || job?.note === why) continue
+    await cluster.store.change(async (tx) => {
+      await addJob(tx, newJob(cluster, wish, why, nowMs))
+      if (job) await noteJob(tx, job.id, why)
+    })
+  }
+  for (const key of start) {
+    const wish = byKey.get(key)
+    if (wish && await cluster.store.change((tx) => startCopy(cluster, tx, facts, wish))) cluster.work.kick('volume', wish.volume.id)
+  }
+  for (const [key, job] of open) {
+    if (byKey.has(key)) continue // jobs of segments that are whole again, or gone
+    const extents = (await extentsOf(cluster.store.read, job.about)).filter((extent) => extent.segment === job.segment)
+    if (extents.length > 0 && extents.some((extent) => extent.leg !== 'insync')) continue
+    await cluster.store.change((tx) => endJob(tx, 'resync', job.about, job.segment, extents.length > 0 ? 'done' : 'cancelled', extents.length > 0 ? 'nothing is left to copy' : 'its volume is gone', nowMs))
+  }
+}
+
+function newJob(cluster: Cluster, wish: Wish, note: string, nowMs: number): Parameters<typeof addJob>[1] {
+  return { id: cluster.random.hex(16), kind: 'resync', about: wish.volume.id, name: wish.volume.name, segment: wish.segment.index, note, bytes: wish.segment.bytes * BigInt(wish.extents.length), createdAt: nowMs }
+}
+
+/** Commits that a copy begins; the volume's own turn then tells its head. False when the volume has moved on meanwhile. */
+async function startCopy(cluster: Cluster, tx: ChangeTx, facts: Facts, wish: Wish): Promise<boolean> {
+  const volume = await volumeById(tx, wish.volume.id)
+  if (!volume || volume.phase !== wish.volume.phase || volume.attachEpoch !== wish.volume.attachEpoch || !steady.has(volume.phase)) return false
+  const extents = (await extentsOf(tx, volume.id)).filter((extent) => wish.extents.includes(extent.id) && (extent.leg === 'stale' || extent.leg === 'allocated') && extent.state === 'ready')
+  if (extents.length !== wish.extents.length) return false
+  if (volume.phase === 'detached' && volume.copyHead === '') {
+    const head = facts.hosts.get(wish.head)
+    if (!head) return false
+    await updateVolume(tx, volume.id, { copyHead: head.name, copyBoot: head.bootId, attachEpoch: volume.attachEpoch + 1 })
+  }
+  for (const extent of extents) await setLeg(tx, extent.id, legAfter(extent.leg, 'copy begins'))
+  await changeLayout(tx, volume.id)
+  const text = `segment ${wish.segment.index}: from ${wish.source.host} to ${wish.targets.map((target) => target.host).join(', ')}, on ${wish.head}`
+  await addJob(tx, newJob(cluster, wish, text, cluster.clock.nowMs()))
+  await startJob(tx, 'resync', volume.id, wish.segment.index, text, cluster.clock.nowMs())
+  await tx.event({ kind: 'copy begins', about: 'volume', name: volume.name, text })
+  return true
+}
+
+/** Remembers why segments are not being made whole; an event when the reason is a new one. */
+async function tellObstacles(cluster: Cluster, tx: ChangeTx, volume: VolumeRow, obstacles: readonly string[]): Promise<void> {
+  const kinds = obstacles.map((each) => each.replace(/^segment \d+: /, ''))
+  const common = kinds.length > 1 && new Set(kinds).size === 1 ? `${kinds.length} segments: ${kinds[0] ?? ''}` : obstacles.slice(0, 3).join('; ') + (obstacles.length > 3 ? ` and ${obstacles.length - 3} more` : '')
+  const before = cluster.waiting.get(volume.id) ?? ''
+  if (common === '') cluster.waiting.delete(volume.id)
+  else cluster.waiting.set(volume.id, common)
+  if (common !== '' && common.replace(/\d+ s/g, '') !== before.replace(/\d+ s/g, '')) await tx.event({ kind: 'repair waits', about: 'volume', name: volume.name, text: common })
+}

@@ -1,0 +1,161 @@
+/**
+ * A volume that a head has up, whole or only for copying: what the head saw last is held against the database; failed legs are
+ * committed stale, copied ones in sync, then the head gets its new layout.
+ */
+import { agentMethods } from '../../lib/wire/agent.js'
+import type { Observation, VolumeSeen } from '../../lib/wire/agent.js'
+import { Fault, messageOf } from '../../lib/faults.js'
+import { lookAtAttached } from '../plan/attached.js'
+import type { AttachedDecision, SegmentFacts } from '../plan/attached.js'
+import { headOf } from '../plan/exports.js'
+import { legAfter } from '../state/leg.js'
+import type { VolumeRow } from '../state/rows.js'
+import { endJob } from '../store/jobs.js'
+import type { ChangeTx } from '../store/store.js'
+import { changeLayout, extentsOf, segmentsOf, setLeg, updateVolume, volumeById } from '../store/volumes.js'
+import { online } from './cluster.js'
+import type { Cluster } from './cluster.js'
+import { commitStale } from './loss.js'
+import { loadFacts, segmentFacts, volumeWanted } from './facts.js'
+import type { VolumeFacts } from './facts.js'
+import { pushVolume } from './exports.js'
+import type { Next } from './work.js'
+
+/** Between two attempts to take up waiting I/O, ms. */
+const TRY_AGAIN_MS = 2000
+
+export async function upTurn(cluster: Cluster, { volume, hosts }: VolumeFacts): Promise<Next> {
+  const name = headOf(volume)
+  const seen = cluster.seen.get(name)
+  const head = hosts.get(name)
+  if (!seen || !head || seen.bootId !== bootOf(volume)) return 'idle' // the head's own turn looks, and kicks
+  const there = seen.volumes.find((each) => each.volume === volume.id && each.attachEpoch === volume.attachEpoch)
+  const decision = there && await decide(cluster, volume.id, there)
+  if (decision === 'elsewhere') return 0
+  const stuck = there !== undefined && decision !== undefined && (there.waiting || decision.unavailable.length > 0)
+  if (!decision || decision.reload || (stuck && await tryAgain(cluster, volume.id, decision))) await giveLayout(cluster, volume.id)
+  if (decision && decision.stale.length + decision.insync.length > 0) cluster.work.kick('repair', 'cluster')
+  return 'idle'
+}
+
+/**
+ * I/O waits for legs that the kernel has given up. As soon as a server of a good leg answers in each of those segments, the head gets
+ * the same legs as a new layout: nothing was acknowledged meanwhile, so they are as good as they were.
+ */
+async function tryAgain(cluster: Cluster, id: string, decision: AttachedDecision): Promise<boolean> {
+  const now = cluster.clock.monoMs()
+  if (now - (cluster.triedAgain.get(id) ?? Number.NEGATIVE_INFINITY) < TRY_AGAIN_MS) return false
+  const stuck = new Set(decision.unavailable.map((each) => each.segment))
+  return cluster.store.change(async (tx) => {
+    const extents = (await extentsOf(tx, id)).filter((extent) => stuck.has(extent.segment) && extent.leg === 'insync' && online(cluster, extent.host))
+    if ([...stuck].some((segment) => !extents.some((extent) => extent.segment === segment))) return false
+    cluster.triedAgain.set(id, now)
+    await changeLayout(tx, id)
+    return true
+  })
+}
+
+export function bootOf(volume: VolumeRow): string {
+  return volume.phase === 'detached' ? volume.copyBoot : volume.attachBoot
+}
+
+/** Commits what the report shows. The volume is read again inside the transaction: what the turn began with may be over. */
+async function decide(cluster: Cluster, id: string, there: VolumeSeen): Promise<AttachedDecision | 'elsewhere'> {
+  return cluster.store.change(async (tx) => {
+    const volume = await volumeById(tx, id)
+    if (!volume || volume.attachEpoch !== there.attachEpoch || (volume.phase !== 'attached' && volume.phase !== 'attaching' && volume.phase !== 'detached')) return 'elsewhere'
+    const now = { volume, segments: await segmentsOf(tx, id), extents: await extentsOf(tx, id) }
+    const facts = segmentFacts(now)
+    const decision = volume.phase === 'detached' ? onlyCopies(facts, lookAtAttached(volume.layout, facts, there)) : lookAtAttached(volume.layout, facts, there)
+    for (const loss of decision.stale) {
+      const segment = facts.find((each) => each.index === loss.segment)
+      if (segment) await commitStale(cluster, tx, now, segment, loss.extents, loss.why)
+    }
+    for (const caughtUp of decision.insync) await commitInSync(cluster, tx, volume, caughtUp)
+    const problem = decision.unavailable.map((each) => `segment ${each.segment}: no good leg can be reached (${each.reason})`).join('; ')
+    if (problem !== volume.problem) {
+      await updateVolume(tx, id, { problem })
+      if (problem !== '') await tx.event({ kind: 'data unavailable', about: 'volume', name: volume.name, text: problem })
+    }
+    return decision
+  })
+}
+
+/** Nobody writes to a detached volume, so no good leg can miss anything: whatever fails, it is the copy that has to begin again. */
+function onlyCopies(facts: readonly SegmentFacts[], decision: AttachedDecision): AttachedDecision {
+  const failed = [...decision.stale.map((each) => ({ segment: each.segment, why: each.why })), ...decision.unavailable.map((each) => ({ segment: each.segment, why: each.reason }))]
+  const stale = failed.map(({ segment, why }) => ({ segment, why, extents: facts.find((each) => each.index === segment)?.legs.filter((leg) => leg.state === 'syncing').map((leg) => leg.extent) ?? [] }))
+  return { ...decision, unavailable: [], stale: stale.filter((each) => each.extents.length > 0), reload: decision.reload || stale.length > 0 }
+}
+
+async function commitInSync(cluster: Cluster, tx: ChangeTx, volume: VolumeRow, { segment, extents }: { readonly segment: number; readonly extents: readonly string[] }): Promise<void> {
+  for (const extent of extents) await setLeg(tx, extent, legAfter('syncing', 'copy ended'))
+  await changeLayout(tx, volume.id)
+  await endJob(tx, 'resync', volume.id, segment, 'done', 'all its legs in use are equal', cluster.clock.nowMs())
+  await tx.event({ kind: 'leg in sync', about: 'volume', name: volume.name, text: `segment ${segment}: the copy has ended, all its legs in use are equal` })
+  cluster.progress.forget(volume.id, segment)
+}
+
+/** Keeps what a head told of volumes, beside what it told before of others. */
+export function noteSeen(cluster: Cluster, head: string, bootId: string, volumes: readonly VolumeSeen[]): void {
+  const before = cluster.seen.get(head)
+  for (const volume of volumes) cluster.progress.note(volume, cluster.clock.monoMs())
+  if (before?.bootId !== bootId) return // the head's own turn looks at all of it first
+  const told = new Set(volumes.map((volume) => volume.volume))
+  const seen: Observation = { ...before, volumes: [...before.volumes.filter((volume) => !told.has(volume.volume)), ...volumes] }
+  cluster.seen.set(head, seen)
+}
+
+/** Tells the head the layout that the database has now. What it answers is looked at in the next turn. */
+export async function giveLayout(cluster: Cluster, id: string): Promise<void> {
+  const volume = await volumeById(cluster.store.read, id)
+  if (!volume) return
+  const facts = await loadFacts(cluster.store.read, volume)
+  const head = facts.hosts.get(headOf(volume))
+  if (!head || (volume.phase === 'detached' && !facts.extents.some((extent) => extent.leg === 'syncing'))) return
+  const closed = await openTargets(cluster, facts)
+  const wanted = volumeWanted(facts, (name) => online(cluster, name))
+  const up = closed.length > 0
+    ? { ...(cluster.seen.get(head.name)?.volumes.find((each) => each.volume === id) ?? nothingOf(volume)), unreachable: closed }
+    : await cluster.agents.call(head, agentMethods.attachVolume, { volume: wanted }, { timeoutMs: 45_000 })
+  noteSeen(cluster, head.name, bootOf(volume), [up])
+  if (up.unreachable.length === 0) await updateDevice(cluster, volume, up.device)
+  cluster.work.kick('volume', id)
+  // A leg that left is shut out as well; a server that is away is put right when it returns.
+  const servers = new Set(facts.extents.map((extent) => extent.host))
+  await Promise.allSettled([...servers].map(async (name) => {
+    const host = facts.hosts.get(name)
+    if (host && online(cluster, name)) await pushVolume(cluster, host, id)
+  })).then((results) => {
+    for (const result of results) {
+      if (result.status === 'rejected' && !(result.reason instanceof Fault)) cluster.log.debug('generation tags not updated yet', { volume: id, error: messageOf(result.reason) })
+    }
+  })
+}
+
+async function updateDevice(cluster: Cluster, volume: VolumeRow, device: string): Promise<void> {
+  if (volume.device === device || volume.phase !== 'attached') return
+  await cluster.store.change((tx) => updateVolume(tx, volume.id, { device }))
+}
+
+function nothingOf(volume: VolumeRow): VolumeSeen {
+  return { volume: volume.id, name: volume.name, attachEpoch: volume.attachEpoch, layout: 0, scope: 'whole', state: 'partial', device: '', opens: 0, segments: [], waiting: false, unreachable: [] }
+}
+
+/** Lets the head in at the targets of copies before it is told to copy. Gives those whose servers did not. */
+async function openTargets(cluster: Cluster, facts: VolumeFacts): Promise<VolumeSeen['unreachable']> {
+  const targets = facts.extents.filter((extent) => extent.leg === 'syncing')
+  const needed = new Set([...targets, ...facts.volume.phase === 'detached' ? facts.extents.filter((extent) => extent.leg === 'insync' && online(cluster, extent.host)) : []].map((extent) => extent.host))
+  const failed = await Promise.all([...needed].map(async (name): Promise<VolumeSeen['unreachable']> => {
+    const host = facts.hosts.get(name)
+    try {
+      if (!host) throw new Fault('unknown host', `${name} is not known`)
+      await pushVolume(cluster, host, facts.volume.id)
+      return []
+    } catch (thrown) {
+      if (thrown instanceof Fault && thrown.fault === 'stale epoch') throw thrown
+      return targets.filter((extent) => extent.host === name).map((extent) => ({ extent: extent.id, why: `its server did not export it: ${messageOf(thrown)}` }))
+    }
+  }))
+  return failed.flat()
+}
