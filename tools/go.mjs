@@ -141,6 +141,12 @@ const verbs = {
     build()
     handOver(join(top, 'dist/tools/lab/main.js'), args)
   },
+  'lab:thrash'() {
+    const obstacle = labObstacle()
+    if (obstacle !== '') fail(`the thrasher can't run here: ${obstacle}`)
+    build()
+    handOver(join(top, 'dist/tools/thrash/main.js'), args)
+  },
   bench() {
     const obstacle = labObstacle()
     if (obstacle !== '') fail(`the benchmark can't run here: ${obstacle}`)
@@ -150,6 +156,6 @@ const verbs = {
 }
 
 checkNode()
-if (!Object.hasOwn(verbs, verb)) fail(`usage: npm run ok | npm test | npm run demo | npm run lab -- … | npm run bench`)
+if (!Object.hasOwn(verbs, verb)) fail(`usage: npm run ok | npm test | npm run demo | npm run lab -- … | npm run lab:thrash -- … | npm run bench`)
 npmPackages()
 verbs[verb]()

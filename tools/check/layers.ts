@@ -40,6 +40,7 @@ const pure: readonly string[] = [
   'manager/plan/', 'manager/state/', 'lib/api/', 'lib/wire/', 'lib/units.ts', 'lib/model.ts', 'lib/faults.ts', 'lib/assert.ts', 'lib/ports.ts', 'lib/rpc/shape.ts', 'lib/rpc/xmlrpc.ts',
   'lib/rpc/xmlrpc-read.ts', 'lib/rpc/xmlrpc-scan.ts', 'lib/rpc/xmlrpc-value.ts', 'agent/dm/table.ts', 'agent/dm/status.ts', 'agent/lvm/report.ts', 'agent/lio/target.ts', 'agent/head/plan.ts',
   'agent/iscsi/node-record.ts', 'tools/cli/print.ts', 'tools/lab/plan.ts', 'tools/check/imports.ts',
+  'tools/thrash/dice.ts', 'tools/thrash/faults.ts', 'tools/thrash/ledger.ts', 'tools/thrash/lines.ts', 'tools/thrash/tally.ts',
 ]
 const impureImports = /^(?:node:(?!path)|lib\/host\/|lib\/rpc\/(?:server|client)\.ts|execa|pino|sqlite3|commander)/
 const impureWords = /\b(?:Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|setImmediate|queueMicrotask|crypto\.|fetch\(|performance\.now|process\.(?:env|argv|exit|hrtime)|console\.)/

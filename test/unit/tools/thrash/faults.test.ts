@@ -1,0 +1,116 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { createDice } from '../../../../tools/thrash/dice.js'
+import { afterCheck, afterStep, chooseStep, chooseVolumes, kinds, labelOf, roundLength } from '../../../../tools/thrash/faults.js'
+import type { Model, Step } from '../../../../tools/thrash/faults.js'
+
+const modelOf = (more: Partial<Model> = {}): Model => ({
+  storage: ['st1', 'st2', 'st3', 'st4'], heads: ['hd1', 'hd2'], disks: 2, down: [], harmed: [], cruel: false, repair: true, only: kinds, forced: ['attach', 'host-fail'],
+  volumes: [{ name: 'v1', head: 'hd1', redundancy: 2 }, { name: 'v2', head: 'hd2', redundancy: 3 }], ...more,
+})
+
+interface Taken {
+  readonly before: Model
+  readonly step: Step
+  readonly after: Model
+}
+
+/** A run as the thrasher makes it, without a cluster. */
+function play(seed: number, faults: number, start: Model): readonly Taken[] {
+  const taken: Taken[] = []
+  let model = start
+  for (let round = 0; taken.length < faults; round += 1) {
+    for (let left = roundLength(seed, round, model); left > 0; left -= 1) {
+      const step = chooseStep(seed, taken.length, model)
+      if (!step) break
+      const after = afterStep(model, step)
+      taken.push({ before: model, step, after })
+      model = after
+    }
+    model = afterCheck(model)
+  }
+  return taken
+}
+
+const seeds = fc.nat(1_000_000)
+const hostsOf = (step: Step): readonly string[] => Object.entries(step.fault).filter(([key]) => ['host', 'from', 'to'].includes(key)).map(([, value]) => String(value))
+
+describe('the thrasher\'s choice of faults', () => {
+  it('is the same for the same seed and cluster, and another for another seed', () => {
+    expect(play(7, 60, modelOf())).to.deep.equal(play(7, 60, modelOf()))
+    expect(play(7, 60, modelOf())).to.not.deep.equal(play(8, 60, modelOf()))
+  })
+
+  it('comes to every kind of fault, and to both ways of those that have two', () => {
+    const labels = new Set(play(1, 600, modelOf()).map(({ step }) => labelOf(step.fault)))
+    expect([...kinds].filter((kind) => ![...labels].some((label) => label.startsWith(kind)))).to.deep.equal([])
+    for (const label of ['cut one way', 'blip one way', 'disk-fail read', 'disk-fail write', 'disk-fail both', 'forced-move by attach', 'forced-move by host-fail']) expect([...labels]).to.include(label)
+  })
+
+  it('never harms more servers between two checks than the volumes can bear, nor more than one head, nor a server after a head', () => {
+    fc.assert(fc.property(seeds, fc.integer({ min: 2, max: 4 }), (seed, redundancy) => {
+      const volumes = [{ name: 'v1', head: 'hd1', redundancy }, { name: 'v2', head: 'hd2', redundancy: 4 }]
+      for (const { before, after } of play(seed, 40, modelOf({ volumes }))) {
+        expect(after.harmed.filter((host) => host.startsWith('st')).length).to.be.at.most(redundancy - 1)
+        expect(after.harmed.filter((host) => host.startsWith('hd')).length).to.be.at.most(1)
+        if (before.harmed.some((host) => host.startsWith('hd'))) expect(after.harmed).to.deep.equal(before.harmed)
+      }
+    }))
+  })
+
+  it('names no host that has no power, and leaves none without power that it would need', () => {
+    fc.assert(fc.property(seeds, fc.boolean(), (seed, cruel) => {
+      for (const { before, step } of play(seed, 40, modelOf({ cruel }))) {
+        for (const host of hostsOf(step)) expect(before.down, JSON.stringify(step)).to.not.include(host)
+      }
+    }))
+  })
+
+  it('moves a volume to a head that it is not on', () => {
+    fc.assert(fc.property(seeds, (seed) => {
+      for (const { before, step: { fault } } of play(seed, 40, modelOf())) {
+        if (fault.kind === 'move') expect(before.volumes.find((volume) => volume.name === fault.volume)?.head).to.not.equal(fault.to)
+        if (fault.kind === 'forced-move') expect(before.volumes.some((volume) => volume.head === fault.host)).to.equal(true)
+      }
+    }))
+  })
+
+  it('takes several servers at once when it is cruel', () => {
+    expect(play(1, 200, modelOf({ cruel: true })).some(({ after }) => after.harmed.filter((host) => host.startsWith('st')).length > 1)).to.equal(true)
+  })
+
+  it('leaves out what the product can\'t do: repairs of legs, forced moves; and what was not asked for', () => {
+    const gentle = new Set(play(1, 300, modelOf({ repair: false })).map(({ step }) => step.fault.kind))
+    for (const kind of ['storage-power', 'cut', 'disk-fail', 'disk-hang', 'disk-slow', 'forced-move'] as const) expect([...gentle]).to.not.include(kind)
+    expect(play(1, 300, modelOf({ forced: [] })).map(({ step }) => step.fault.kind)).to.not.include('forced-move')
+    expect(new Set(play(1, 100, modelOf({ only: ['move', 'blip'] })).map(({ step }) => step.fault.kind))).to.deep.equal(new Set(['move', 'blip']))
+    expect(chooseStep(1, 1, modelOf({ only: ['blip'], down: ['hd1', 'hd2'] }))).to.equal(undefined)
+  })
+})
+
+describe('the thrasher\'s volumes', () => {
+  it('are 2 to 4 in most runs, of 64 to 200 MiB, and leave room for repairs', () => {
+    fc.assert(fc.property(seeds, (seed) => {
+      const volumes = chooseVolumes(seed, ['hd1', 'hd2'], { extentMebibytes: 64, extentsMax: 28 })
+      expect(volumes.length).to.be.within(2, 4)
+      expect(volumes.reduce((sum, { mebibytes, redundancy }) => sum + Math.ceil(mebibytes / 64) * redundancy, 0)).to.be.at.most(28)
+      for (const { mebibytes, redundancy } of volumes) {
+        expect(mebibytes).to.be.within(64, 200)
+        expect(redundancy).to.be.within(2, 3)
+      }
+    }))
+  })
+})
+
+describe('seeded dice', () => {
+  it('fall evenly enough, and each stream in its own way', () => {
+    const dice = createDice(3, 1)
+    const counts = new Array<number>(6).fill(0)
+    for (let thrown = 0; thrown < 6000; thrown += 1) {
+      const at = dice.between(0, 5)
+      counts[at] = (counts[at] ?? 0) + 1
+    }
+    for (const count of counts) expect(count).to.be.within(850, 1150)
+    expect(createDice(3, 1).next()).to.not.equal(createDice(3, 2).next())
+  })
+})

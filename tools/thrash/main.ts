@@ -1,0 +1,244 @@
+/**
+ * `npm run lab:thrash`: a cluster of its own, volumes with writers on them, and one fault after another, chosen by a seed. After every
+ * few faults all is healed and everything is checked; the last lines say what was seen, and how to do the same again.
+ */
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Command, Option } from 'commander'
+import { messageOf } from '../../lib/faults.js'
+import { Lab } from '../lab/lab.js'
+import { defaultWish } from '../lab/plan.js'
+import { leftovers } from '../lab/trial.js'
+import { forcedMovesOf, Hand } from './apply.js'
+import type { Heal } from './apply.js'
+import { compareLegs, findLosses, waitBack, waitWriting } from './check.js'
+import { afterCheck, afterStep, chooseStep, chooseVolumes, describe, kinds, labelOf, roundLength } from './faults.js'
+import type { Kind, Model, Step } from './faults.js'
+import { Tally } from './tally.js'
+import { ThrashedVolume, wait } from './volume.js'
+
+const dist = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+const EXTENT_MEBIBYTES = 64
+const DISK_MEBIBYTES = 512
+/** Of some 7 on each of 8 disks: the rest is where legs are repaired to. */
+const EXTENTS_MAX = 28
+const CLEAN_MS = 120_000
+const started = performance.now()
+
+interface Options {
+  readonly seed: number
+  readonly faults: number
+  readonly minutes: number
+  readonly lab: string
+  readonly keep: boolean
+  readonly cruel: boolean
+  readonly repair: boolean
+  readonly only: readonly Kind[]
+}
+
+function say(text: string): void {
+  console.log(`${((performance.now() - started) / 1000).toFixed(1).padStart(7)} s  ${text}`)
+}
+
+const whole = (text: string): number => {
+  if (!/^\d{1,9}$/.test(text)) throw new Error(`${JSON.stringify(text)} is not a whole number`)
+  return Number(text)
+}
+const kindList = (text: string): readonly Kind[] => {
+  const unknown = text.split(',').filter((each) => !kinds.some((kind) => kind === each))
+  if (unknown.length > 0) throw new Error(`unknown kinds of fault: ${unknown.join(', ')}; there are ${kinds.join(', ')}`)
+  return kinds.filter((kind) => text.split(',').includes(kind))
+}
+
+function readOptions(): Options {
+  const program = new Command('npm run lab:thrash --').description('Faults without end on a cluster of real Linux kernels, and what must hold all the same').showHelpAfterError()
+    .addOption(new Option('--seed <n>', 'the same seed does the same; without it a random one').argParser(whole))
+    .addOption(new Option('--faults <n>', 'ends after so many').default(30).argParser(whole)).addOption(new Option('--minutes <n>', 'ends after so long').default(20).argParser(whole))
+    .addOption(new Option('--only <kinds>', 'only these faults, with commas').argParser(kindList).default(kinds, 'all')).option('--cruel', 'several at once, more than the volumes can bear')
+    .option('--no-repair', 'for a product that does not repair legs: only faults that make none stale for good').option('--keep', 'leaves the cluster up')
+    .addOption(new Option('--lab <name>', 'name of the lab').default('thrash'))
+  program.parse()
+  const options = program.opts<Partial<Options> & { faults: number; minutes: number; lab: string; only: readonly Kind[]; repair: boolean }>()
+  return { ...options, seed: options.seed ?? Math.floor(Math.random() * 1e6), keep: options.keep === true, cruel: options.cruel === true }
+}
+
+function againCommand({ seed, faults, minutes, only, cruel, repair }: Options): string {
+  return `npm run lab:thrash -- --seed ${seed} --faults ${faults} --minutes ${minutes}${only.length < kinds.length ? ` --only ${only.join(',')}` : ''}${cruel ? ' --cruel' : ''}${repair ? '' : ' --no-repair'}`
+}
+
+class Run {
+  readonly tally = new Tally()
+  readonly #options: Options
+  readonly #lab: Lab
+  readonly #volumes: readonly ThrashedVolume[]
+  readonly #hand: Hand
+  #heals: Heal[] = []
+
+  constructor(lab: Lab, options: Options) {
+    this.#options = options
+    this.#lab = lab
+    const heads = lab.hosts.filter((host) => host.kind === 'head').map((host) => host.name)
+    this.#volumes = chooseVolumes(options.seed, heads, { extentMebibytes: EXTENT_MEBIBYTES, extentsMax: EXTENTS_MAX }).map((plan) => new ThrashedVolume(lab, options.seed, plan, EXTENT_MEBIBYTES, {
+      stall: (ms) => { this.tally.stall(ms) },
+      error: (text) => { this.#ioError(text) },
+      violation: (text) => { this.#violation(text) },
+    }))
+    this.#hand = new Hand(lab, this.#volumes)
+  }
+
+  #violation(text: string): void {
+    this.tally.violations.push(text)
+    say(`VIOLATION: ${text}`)
+  }
+
+  /** A volume that more was taken from than it can bear may say so. */
+  #ioError(text: string): void {
+    this.tally.errors.push(text)
+    if (this.#options.cruel) say(`  I/O error: ${text}`)
+    else this.#violation(`I/O error: ${text}`)
+  }
+
+  async story(): Promise<void> {
+    const forced = await forcedMovesOf(this.#lab)
+    for (const volume of this.#volumes) {
+      const { name, mebibytes, redundancy } = volume.plan
+      await this.#lab.json(['volume', 'create', name, '--size', `${mebibytes}MiB`, '--redundancy', String(redundancy)])
+      await this.#lab.json(['volume', 'attach', name, '--host', volume.head])
+      await volume.start()
+      say(`${name}: ${mebibytes} MiB, ${redundancy} legs, on ${volume.head}, being written`)
+    }
+    this.tally.under('no fault', false)
+    await wait(2000)
+    await this.#check()
+    await this.#rounds(this.#model(forced))
+    await this.#clear()
+  }
+
+  #model(forced: Model['forced']): Model {
+    const named = (kind: string): readonly string[] => this.#lab.hosts.filter((host) => host.kind === kind).map((host) => host.name)
+    const { cruel, repair, only } = this.#options
+    return {
+      storage: named('storage'), heads: named('head'), disks: this.#lab.wish.disks, cruel, repair, only, forced, down: [], harmed: [],
+      volumes: this.#volumes.map(({ name, head, plan }) => ({ name, head, redundancy: plan.redundancy })),
+    }
+  }
+
+  async #rounds(first: Model): Promise<void> {
+    const { seed, faults, minutes } = this.#options
+    const until = started + minutes * 60_000
+    let model = first
+    let number = 0
+    for (let round = 0; number < faults && performance.now() < until; round += 1) {
+      for (let left = roundLength(seed, round, model); left > 0 && number < faults; left -= 1) {
+        number += 1
+        const step = chooseStep(seed, number, model)
+        if (!step) break
+        await this.#do(number, step)
+        model = afterStep(model, step)
+      }
+      await this.#healAll()
+      await this.#check()
+      if (this.tally.violations.length > 0) return
+      model = afterCheck(model)
+    }
+  }
+
+  async #do(number: number, step: Step): Promise<void> {
+    say(`${number}. ${describe(step)}`)
+    this.tally.under(labelOf(step.fault), true)
+    let heal: Heal | undefined
+    try {
+      heal = await this.#hand.apply(step.fault)
+    } catch (thrown) {
+      // Taken together, the faults of a cruel mix may leave no way to do this one: what was begun is ended after the heal.
+      if (!this.#options.cruel) throw thrown
+      say(`  not done: ${messageOf(thrown)}`)
+    }
+    await wait(step.lastsMs)
+    if (!heal) return
+    if (step.stays) this.#heals.push(heal)
+    else await heal()
+  }
+
+  async #healAll(): Promise<void> {
+    const from = performance.now()
+    for (const heal of this.#heals.reverse()) await heal()
+    this.#heals = []
+    await waitBack(this.#lab, this.#volumes, this.#options.repair)
+    for (const volume of this.#volumes) await volume.start()
+    await waitWriting(this.#volumes)
+    say(`  all is healed and back after ${((performance.now() - from) / 1000).toFixed(1)} s`)
+  }
+
+  async #check(): Promise<void> {
+    const from = performance.now()
+    for (const volume of this.#volumes) await volume.stop()
+    let compared = 0
+    for (const volume of this.#volumes) {
+      for (const text of await findLosses(volume)) this.#violation(text)
+      const legs = await compareLegs(this.#lab, await volume.show())
+      compared += legs.compared
+      for (const text of legs.wrong) this.#violation(text)
+    }
+    const writes = this.#volumes.reduce((sum, volume) => sum + volume.ledger.writes, 0)
+    const blocks = this.#volumes.reduce((sum, volume) => sum + volume.ledger.written, 0)
+    say(`  checked: ${writes} acknowledged writes so far on ${blocks} blocks, ${compared} legs compared, ${this.tally.violations.length} violations [${((performance.now() - from) / 1000).toFixed(1)} s]`)
+    this.tally.under('no fault', false)
+    for (const volume of this.#volumes) await volume.start()
+  }
+
+  /** All volumes are deleted; nothing may be left of them. */
+  async #clear(): Promise<void> {
+    if (this.#options.keep) return
+    for (const volume of this.#volumes) {
+      await volume.stop()
+      await this.#lab.json(['volume', 'detach', volume.name])
+      await this.#lab.json(['volume', 'delete', volume.name])
+    }
+    const until = performance.now() + CLEAN_MS
+    let left = await leftovers(this.#lab)
+    while (left.length > 0 && performance.now() < until) {
+      await wait(1000)
+      left = await leftovers(this.#lab)
+    }
+    for (const each of left) this.#violation(`left behind: ${each}`)
+    say(`all volumes are deleted, ${left.length === 0 ? 'nothing' : `${left.length} things`} left behind`)
+  }
+}
+
+async function showLogs(lab: Lab): Promise<void> {
+  for (const host of lab.hosts.filter((each) => lab.powered(each.name))) console.log(`--- ${host.name}\n${await lab.logs(host.name, { lines: 12 }).catch(() => 'no log')}`)
+}
+
+async function main(options: Options): Promise<number> {
+  console.log(`${againCommand(options)}\n`)
+  await Lab.down(options.lab)
+  const lab = await Lab.up({ ...defaultWish, name: options.lab, storage: 4, heads: 2, disks: 2, diskBytes: BigInt(DISK_MEBIBYTES) * 1024n ** 2n, extentSize: `${EXTENT_MEBIBYTES}MiB`, dist }, say)
+  const run = new Run(lab, options)
+  try {
+    await run.story()
+  } catch (thrown) {
+    run.tally.violations.push(messageOf(thrown))
+    say(`VIOLATION: ${messageOf(thrown)}`)
+  }
+  if (run.tally.violations.length > 0) await showLogs(lab)
+  if (!options.keep) await lab.down()
+  else console.log(`\nThe cluster stays up: npm run lab -- --lab ${options.lab} status; to remove it: npm run lab -- --lab ${options.lab} down`)
+  const { tally } = run
+  console.log(`\n${tally.faults} faults\n${tally.lines().join('\n')}${options.cruel ? `\n${tally.errors.length} I/O errors` : ''}`)
+  console.log(`\n${tally.violations.length} violations after ${((performance.now() - started) / 60_000).toFixed(1)} minutes${tally.violations.map((each) => `\n  ${each}`).join('')}\nto repeat: ${againCommand(options)}`)
+  return tally.violations.length === 0 ? 0 : 1
+}
+
+try {
+  const options = readOptions()
+  const interrupted = (): void => {
+    console.error('\ninterrupted: the lab is taken down')
+    void Lab.down(options.lab).then(() => process.exit(130))
+  }
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
+  process.exit(await main(options))
+} catch (thrown) {
+  console.error(`thrash: ${messageOf(thrown)}`)
+  process.exit(1)
+}

@@ -1,0 +1,152 @@
+/** One volume under thrash: its writer on whatever head it is attached to, its ledger out here, and the comparison with what can be read. */
+import { join } from 'node:path'
+import { PassThrough, Writable } from 'node:stream'
+import type { VolumeView } from '../../lib/api/views.js'
+import { messageOf } from '../../lib/faults.js'
+import type { ExecResult, Lab } from '../lab/lab.js'
+import { LabError } from '../lab/lab.js'
+import { BLOCK, CHUNK_BLOCKS, chunksOf } from './block.js'
+import type { VolumePlan } from './faults.js'
+import { Ledger } from './ledger.js'
+import type { Loss } from './ledger.js'
+import { parseLine } from './lines.js'
+import type { WriterLine } from './lines.js'
+
+const READY_MS = 30_000
+const END_MS = 60_000
+const READ_MS = 120_000
+
+interface Running {
+  readonly host: string
+  readonly input: PassThrough
+  readonly ended: Promise<ExecResult>
+  pid: number
+}
+
+export interface Listener {
+  stall(ms: number): void
+  error(text: string): void
+  violation(text: string): void
+}
+
+export class ThrashedVolume {
+  readonly name: string
+  readonly plan: VolumePlan
+  readonly ledger: Ledger
+  /** Where it is, or should be. */
+  head: string
+  readonly #lab: Lab
+  readonly #run: number
+  readonly #segmentBlocks: number
+  readonly #listener: Listener
+  #lives = 0
+  #running: Running | undefined
+  /** When a write was last acknowledged, by our clock; unset when it was we who ended the writer since. */
+  #ackAt: number | undefined
+
+  constructor(lab: Lab, run: number, plan: VolumePlan, extentMebibytes: number, listener: Listener) {
+    this.#lab = lab
+    this.#run = run
+    this.plan = plan
+    this.name = plan.name
+    this.head = plan.head
+    this.#segmentBlocks = extentMebibytes * 256
+    this.#listener = listener
+    this.ledger = new Ledger(chunksOf(this.#blocks, this.#segmentBlocks), CHUNK_BLOCKS)
+  }
+
+  get #blocks(): number { return (this.plan.mebibytes * 1024 * 1024) / BLOCK }
+
+  show(): Promise<VolumeView> {
+    return this.#lab.json<VolumeView>(['volume', 'show', this.name])
+  }
+
+  #program(verb: string, ...more: readonly number[]): readonly string[] {
+    const place = [`/dev/vsky/${this.name}`, this.#run, this.plan.number, this.#blocks, this.#segmentBlocks, ...more].map(String)
+    // More threads than requests, so that each of them really is in flight.
+    return ['env', 'UV_THREADPOOL_SIZE=12', 'node', join(this.#lab.wish.dist, 'tools/thrash/writer.js'), verb, ...place]
+  }
+
+  /** Starts the writer on the volume's head, and comes back when it has opened the device. */
+  async start(): Promise<void> {
+    if (this.#running) return
+    this.#lives += 1
+    const input = new PassThrough()
+    input.write(`${JSON.stringify(this.ledger.least)}\n`)
+    let ready: (pid: number) => void = () => undefined
+    const began = new Promise<number>((resolve) => { ready = resolve })
+    const output = new Writable({ write: eachLine((line) => { this.#hear(running, line, ready) }) })
+    const ended = this.#lab.exec(this.head, this.#program('write', this.#lives), { stdin: input, stdout: output, timeoutMs: 0 })
+    const running: Running = { host: this.head, input, ended, pid: 0 }
+    this.#running = running
+    const failed = ended.then((result) => `ended with ${result.code}: ${result.stderr.trim()}`, messageOf)
+    const first = await Promise.race([began, failed, wait(READY_MS).then(() => `did not open the device within ${READY_MS / 1000} s`)])
+    if (typeof first === 'number') return
+    this.#running = undefined
+    throw new LabError(`the writer of ${this.name} on ${this.head} ${first}`)
+  }
+
+  #hear(running: Running, line: WriterLine, ready: (pid: number) => void): void {
+    switch (line.is) {
+      case 'ready':
+        running.pid = line.pid
+        if (!line.direct) this.#listener.violation(`${this.name}: the device takes no requests past the page cache`)
+        ready(line.pid)
+        break
+      case 'ack':
+        this.ledger.acknowledge(line.round, line.block, line.count)
+        // A head without power can't say how long its volume was away: the gap between two acknowledgements does.
+        this.#listener.stall(Math.max(line.ms, this.#ackAt === undefined ? 0 : Math.round(performance.now() - this.#ackAt)))
+        this.#ackAt = performance.now()
+        break
+      case 'waits': this.#listener.stall(line.ms); break
+      case 'error': this.#listener.error(`${this.name} on ${running.host}: ${line.text}`); break
+      case 'older': this.#listener.violation(`${this.name} on ${running.host}: a read of block ${line.block} found round ${line.found}, after ${line.least} was acknowledged`); break
+    }
+  }
+
+  /** Ends the writer when its last writes are acknowledged; all that it told has been heard then. */
+  async stop(): Promise<void> {
+    const running = this.#running
+    if (!running) return
+    running.input.write('stop\n')
+    const result = await Promise.race([running.ended, wait(END_MS).then(() => undefined)])
+    this.#running = undefined
+    this.#ackAt = undefined
+    if (!result) {
+      await this.#lab.exec(running.host, ['kill', '-9', String(running.pid)], { timeoutMs: 5000 }).catch(() => undefined)
+      throw new LabError(`the writer of ${this.name} on ${running.host} has writes that are not done ${END_MS / 1000} s after it was told to stop`)
+    }
+    if (result.code !== 0) throw new LabError(`the writer of ${this.name} on ${running.host} ended with ${result.code}: ${result.stderr.trim()}`)
+  }
+
+  /** Its head is dead. What had left the guest by then is still heard: it was acknowledged. */
+  abandon(): void {
+    this.#running?.ended.catch(() => undefined)
+    this.#running = undefined
+  }
+
+  /** Reads every block that is written, on the head; gives those that went back, or hold garbage. */
+  async verify(): Promise<readonly Loss[]> {
+    const text = await this.#lab.must(this.head, this.#program('read'), { timeoutMs: READ_MS })
+    return this.ledger.judge(JSON.parse(text) as readonly number[])
+  }
+}
+
+export function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+/** A stream's write function that calls `each` for every whole line that can be read. */
+function eachLine(each: (line: WriterLine) => void): (data: Buffer, encoding: string, done: () => void) => void {
+  let rest = ''
+  return (data, _, done) => {
+    const lines = (rest + data.toString()).split('\n')
+    rest = lines.pop() ?? ''
+    for (const text of lines) {
+      const line = parseLine(text)
+      if (line) each(line)
+    }
+    done()
+  }
+}
