@@ -2,6 +2,7 @@
 import type { Lab } from '../lab/lab.js'
 import { LabError } from '../lab/lab.js'
 import type { Cut } from '../lab/network.js'
+import { MANAGER } from './faults.js'
 import type { Fault } from './faults.js'
 import { wait } from './volume.js'
 import type { ThrashedVolume } from './volume.js'
@@ -16,9 +17,12 @@ const MOVE_MS = 90_000
 export class Hand {
   readonly #lab: Lab
   readonly #volumes: readonly ThrashedVolume[]
+  readonly #told: (text: string) => void
   #cuts: readonly Cut[] = []
 
-  constructor(lab: Lab, volumes: readonly ThrashedVolume[]) {
+  /** `told` hears of commands that were refused and are given again. */
+  constructor(lab: Lab, volumes: readonly ThrashedVolume[], told: (text: string) => void) {
+    this.#told = told
     this.#lab = lab
     this.#volumes = volumes
   }
@@ -26,7 +30,7 @@ export class Hand {
   async apply(fault: Fault): Promise<Heal | undefined> {
     const lab = this.#lab
     switch (fault.kind) {
-      case 'manager-kill': await lab.service('mgr1', 'kill9'); return undefined
+      case 'manager-kill': await lab.service(MANAGER, 'kill9'); return undefined
       case 'agent-kill': await lab.service(fault.host, 'kill9'); return undefined
       case 'manager-cut': return this.#cut({ from: fault.host, plane: 'control', oneWay: false })
       case 'blip': case 'cut': return this.#cut({ from: fault.from, to: fault.to, plane: 'data', oneWay: fault.oneWay })
@@ -34,7 +38,7 @@ export class Hand {
       case 'disk-fail': return this.#disk(fault.host, fault.disk, { kind: 'fail', direction: fault.direction })
       case 'disk-slow': return this.#disk(fault.host, fault.disk, { kind: 'slow', ms: fault.ms })
       case 'disk-hang': return this.#disk(fault.host, fault.disk, { kind: 'hang' })
-      case 'move': await this.#move(fault.volume, fault.to); return undefined
+      case 'move': await this.#move(fault); return undefined
       case 'forced-move': return this.#forcedMove(fault.host, fault.to, fault.by)
     }
   }
@@ -62,35 +66,40 @@ export class Hand {
     return () => this.#lab.powerOn(host)
   }
 
-  async #move(name: string, to: string): Promise<void> {
+  async #move({ volume: name, to, kill, killAfterMs }: Extract<Fault, { kind: 'move' }>): Promise<void> {
     const volume = this.#volumes.find((each) => each.name === name)
     if (!volume) throw new LabError(`there is no volume ${name}`)
     await volume.stop()
-    await this.#insist(['volume', 'detach', name])
-    await this.#insist(['volume', 'attach', name, '--host', to])
+    const killed = kill === '' ? Promise.resolve() : wait(killAfterMs).then(() => this.#lab.service(kill, 'kill9'))
+    await Promise.all([killed, (async () => {
+      await insist(this.#lab, ['volume', 'detach', name], this.#told)
+      await insist(this.#lab, ['volume', 'attach', name, '--host', to], this.#told)
+    })()])
     volume.head = to
     await volume.start()
   }
 
   async #forcedMove(host: string, to: string, by: 'attach' | 'host-fail'): Promise<Heal> {
     const powerOn = await this.#powerOff(host)
-    if (by === 'host-fail') await this.#insist(['host', 'fail', host])
+    if (by === 'host-fail') await insist(this.#lab, ['host', 'fail', host], this.#told)
     for (const volume of this.#volumes.filter((each) => each.head === host)) {
-      await this.#insist(['volume', 'attach', volume.name, '--host', to, ...(by === 'attach' ? ['--force-from-dead-host'] : [])])
+      await insist(this.#lab, ['volume', 'attach', volume.name, '--host', to, ...(by === 'attach' ? ['--force-from-dead-host'] : [])], this.#told)
       volume.head = to
       await volume.start()
     }
     return powerOn
   }
+}
 
-  async #insist(args: readonly string[]): Promise<void> {
-    const until = performance.now() + MOVE_MS
-    for (;;) {
-      const result = await this.#lab.vsky(args)
-      if (result.code === 0) return
-      if (performance.now() > until) throw new LabError(`vsky ${args.join(' ')} still ends with ${result.code} after ${MOVE_MS / 1000} s: ${result.stderr.trim()}`)
-      await wait(1000)
-    }
+/** A command that must be done in the end. `told` hears of every refusal: the product may have to try again, but not in silence. */
+export async function insist(lab: Lab, args: readonly string[], told: (text: string) => void): Promise<void> {
+  const until = performance.now() + MOVE_MS
+  for (;;) {
+    const result = await lab.vsky(args)
+    if (result.code === 0) return
+    told(`vsky ${args.join(' ')} ended with ${result.code}: ${result.stderr.trim().split('\n')[0] ?? ''}`)
+    if (performance.now() > until) throw new LabError(`vsky ${args.join(' ')} still ends with ${result.code} after ${MOVE_MS / 1000} s: ${result.stderr.trim()}`)
+    await wait(1000)
   }
 }
 

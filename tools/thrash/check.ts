@@ -6,13 +6,12 @@ import { LabError } from '../lab/lab.js'
 import { wait } from './volume.js'
 import type { ThrashedVolume } from './volume.js'
 
-const BACK_MS = 300_000
 const WRITES_GO_ON_MS = 30_000
 const DIGEST_MS = 300_000
 
 /** Until all hosts are heard and all volumes are up, `full` when the product can repair. Throws LabError with what is missing. */
-export async function waitBack(lab: Lab, volumes: readonly ThrashedVolume[], repair: boolean): Promise<void> {
-  const until = performance.now() + BACK_MS
+export async function waitBack(lab: Lab, volumes: readonly ThrashedVolume[], { repair, patience }: { repair: boolean; patience: number }): Promise<void> {
+  const until = performance.now() + patience * 1000
   let missing: readonly string[] = []
   do {
     try {
@@ -23,7 +22,7 @@ export async function waitBack(lab: Lab, volumes: readonly ThrashedVolume[], rep
     }
     await wait(500)
   } while (performance.now() < until)
-  throw new LabError(`${BACK_MS / 1000} s after all was healed: ${missing.join('; ')}`)
+  throw new LabError(`${patience} s after all was healed: ${missing.join('; ')}`)
 }
 
 async function notBack(lab: Lab, volumes: readonly ThrashedVolume[], repair: boolean): Promise<readonly string[]> {

@@ -9,6 +9,10 @@ import type { Dice } from './dice.js'
 export const kinds = ['manager-kill', 'agent-kill', 'manager-cut', 'blip', 'cut', 'storage-power', 'head-power', 'disk-fail', 'disk-slow', 'disk-hang', 'move', 'forced-move'] as const
 export type Kind = (typeof kinds)[number]
 
+export const MANAGER = 'mgr1'
+/** A move takes some 5 s in the lab. */
+const MOVE_TAKES_MS = 5000
+
 /** What a product that can't repair legs bears without losing one for good. */
 const gentle: ReadonlySet<Kind> = new Set<Kind>(['manager-kill', 'agent-kill', 'manager-cut', 'blip', 'head-power', 'move'])
 const harmsServer: ReadonlySet<Kind> = new Set<Kind>(['blip', 'cut', 'storage-power', 'disk-fail', 'disk-slow', 'disk-hang'])
@@ -25,7 +29,8 @@ export type Fault =
   | { readonly kind: 'disk-fail'; readonly host: string; readonly disk: number; readonly direction: 'read' | 'write' | 'both' }
   | { readonly kind: 'disk-slow'; readonly host: string; readonly disk: number; readonly ms: number }
   | { readonly kind: 'disk-hang'; readonly host: string; readonly disk: number }
-  | { readonly kind: 'move'; readonly volume: string; readonly to: string }
+  /** Detached and attached elsewhere; `kill`: the host whose daemon is killed so long after the beginning, empty for none. */
+  | { readonly kind: 'move'; readonly volume: string; readonly to: string; readonly kill: string; readonly killAfterMs: number }
   /** The head's plug is pulled, and all its volumes are taken to another one. */
   | { readonly kind: 'forced-move'; readonly host: string; readonly to: string; readonly by: 'attach' | 'host-fail' }
 
@@ -91,6 +96,7 @@ export function afterCheck(model: Model): Model {
 export function labelOf(fault: Fault): string {
   if (fault.kind === 'blip' || fault.kind === 'cut') return fault.oneWay ? `${fault.kind} one way` : fault.kind
   if (fault.kind === 'disk-fail') return `disk-fail ${fault.direction}`
+  if (fault.kind === 'move' && fault.kill !== '') return `move, kill of ${fault.kill === MANAGER ? 'manager' : 'agent'}`
   if (fault.kind === 'forced-move') return `forced-move by ${fault.by}`
   return fault.kind
 }
@@ -99,7 +105,7 @@ export function describe(step: Step): string {
   const { fault } = step
   const { kind, ...rest } = fault
   const lasts = kind === 'move' || kind === 'forced-move' || kind.endsWith('kill') ? '' : ` for ${step.lastsMs} ms${step.stays ? ' and on, until the next check' : ''}`
-  return `${kind} ${Object.entries(rest).map(([key, value]) => `${key}=${value}`).join(' ')}${lasts}`.replace(/ {2,}/g, ' ').trim()
+  return `${kind} ${Object.entries(rest).filter(([key, value]) => value !== '' && !(key === 'killAfterMs' && value === 0)).map(([key, value]) => `${key}=${value}`).join(' ')}${lasts}`.replace(/ {2,}/g, ' ').trim()
 }
 
 function harmedBy(fault: Fault, { storage }: Model): readonly string[] {
@@ -119,8 +125,15 @@ function frailServers(model: Model): readonly string[] {
   return harmed.length < spare ? servers : servers.filter((host) => harmed.includes(host))
 }
 
-function frailHeads(model: Model): readonly string[] {
+/** Heads that carry volumes, if any does: a fault of another one hurts nobody. */
+function busyHeads(model: Model): readonly string[] {
   const heads = up(model.heads, model)
+  const busy = heads.filter((head) => model.volumes.some((volume) => volume.head === head))
+  return busy.length > 0 ? busy : heads
+}
+
+function frailHeads(model: Model): readonly string[] {
+  const heads = busyHeads(model)
   return model.cruel || !model.harmed.some((host) => model.heads.includes(host)) ? heads : []
 }
 
@@ -156,13 +169,14 @@ function makeFault(kind: Kind, model: Model, dice: Dice): Fault {
     case 'disk-slow': return { kind, host: dice.pick(frailServers(model)), disk: disk(), ms: dice.pick([20, 100, 500, 3000]) }
     case 'disk-hang': return { kind, host: dice.pick(frailServers(model)), disk: disk() }
     case 'blip': case 'cut': {
-      const ends = [dice.pick(up(model.heads, model)), dice.pick(frailServers(model))] as const
+      const ends = [dice.pick(busyHeads(model)), dice.pick(frailServers(model))] as const
       const [from, to] = dice.chance(0.5) ? ends : [ends[1], ends[0]]
       return { kind, from, to, oneWay: dice.chance(0.5) }
     }
     case 'move': {
-      const { volume, to } = dice.pick(moves(model))
-      return { kind, volume, to }
+      const { volume, from, to } = dice.pick(moves(model))
+      const kill = dice.chance(0.4) ? dice.pick([MANAGER, MANAGER, from, to, dice.pick(up([...model.storage, from], model))]) : ''
+      return { kind, volume, to, kill, killAfterMs: kill === '' ? 0 : dice.between(1, MOVE_TAKES_MS) }
     }
     case 'forced-move': {
       const { from, to } = dice.pick(forcedMoves(model))

@@ -9,7 +9,7 @@ import { messageOf } from '../../lib/faults.js'
 import { Lab } from '../lab/lab.js'
 import { defaultWish } from '../lab/plan.js'
 import { leftovers } from '../lab/trial.js'
-import { forcedMovesOf, Hand } from './apply.js'
+import { forcedMovesOf, Hand, insist } from './apply.js'
 import type { Heal } from './apply.js'
 import { compareLegs, findLosses, waitBack, waitWriting } from './check.js'
 import { afterCheck, afterStep, chooseStep, chooseVolumes, describe, kinds, labelOf, roundLength } from './faults.js'
@@ -23,6 +23,7 @@ const DISK_MEBIBYTES = 512
 /** Of some 7 on each of 8 disks: the rest is where legs are repaired to. */
 const EXTENTS_MAX = 28
 const CLEAN_MS = 120_000
+const PATIENCE_S = 300
 const started = performance.now()
 
 interface Options {
@@ -33,6 +34,8 @@ interface Options {
   readonly keep: boolean
   readonly cruel: boolean
   readonly repair: boolean
+  /** Seconds. */
+  readonly patience: number
   readonly only: readonly Kind[]
 }
 
@@ -56,14 +59,15 @@ function readOptions(): Options {
     .addOption(new Option('--faults <n>', 'ends after so many').default(30).argParser(whole)).addOption(new Option('--minutes <n>', 'ends after so long').default(20).argParser(whole))
     .addOption(new Option('--only <kinds>', 'only these faults, with commas').argParser(kindList).default(kinds, 'all')).option('--cruel', 'several at once, more than the volumes can bear')
     .option('--no-repair', 'for a product that does not repair legs: only faults that make none stale for good').option('--keep', 'leaves the cluster up')
+    .addOption(new Option('--patience <seconds>', 'how long all may take to come back after it was healed').default(PATIENCE_S).argParser(whole))
     .addOption(new Option('--lab <name>', 'name of the lab').default('thrash'))
   program.parse()
-  const options = program.opts<Partial<Options> & { faults: number; minutes: number; lab: string; only: readonly Kind[]; repair: boolean }>()
+  const options = program.opts<Partial<Options> & { faults: number; minutes: number; lab: string; only: readonly Kind[]; repair: boolean; patience: number }>()
   return { ...options, seed: options.seed ?? Math.floor(Math.random() * 1e6), keep: options.keep === true, cruel: options.cruel === true }
 }
 
-function againCommand({ seed, faults, minutes, only, cruel, repair }: Options): string {
-  return `npm run lab:thrash -- --seed ${seed} --faults ${faults} --minutes ${minutes}${only.length < kinds.length ? ` --only ${only.join(',')}` : ''}${cruel ? ' --cruel' : ''}${repair ? '' : ' --no-repair'}`
+function againCommand({ seed, faults, minutes, only, cruel, repair, patience }: Options): string {
+  return `npm run lab:thrash -- --seed ${seed} --faults ${faults} --minutes ${minutes}${only.length < kinds.length ? ` --only ${only.join(',')}` : ''}${cruel ? ' --cruel' : ''}${repair ? '' : ' --no-repair'}${patience === PATIENCE_S ? '' : ` --patience ${patience}`}`
 }
 
 class Run {
@@ -83,7 +87,13 @@ class Run {
       error: (text) => { this.#ioError(text) },
       violation: (text) => { this.#violation(text) },
     }))
-    this.#hand = new Hand(lab, this.#volumes)
+    this.#hand = new Hand(lab, this.#volumes, (text) => { this.#refused(text) })
+  }
+
+  /** No violation: the same command is given again. But worth a look. */
+  #refused(text: string): void {
+    this.tally.refusals.push(text)
+    say(`  REFUSED: ${text}`)
   }
 
   #violation(text: string): void {
@@ -102,8 +112,9 @@ class Run {
     const forced = await forcedMovesOf(this.#lab)
     for (const volume of this.#volumes) {
       const { name, mebibytes, redundancy } = volume.plan
-      await this.#lab.json(['volume', 'create', name, '--size', `${mebibytes}MiB`, '--redundancy', String(redundancy)])
-      await this.#lab.json(['volume', 'attach', name, '--host', volume.head])
+      const told = (text: string): void => { this.#refused(text) }
+      await insist(this.#lab, ['volume', 'create', name, '--size', `${mebibytes}MiB`, '--redundancy', String(redundancy)], told)
+      await insist(this.#lab, ['volume', 'attach', name, '--host', volume.head], told)
       await volume.start()
       say(`${name}: ${mebibytes} MiB, ${redundancy} legs, on ${volume.head}, being written`)
     }
@@ -164,7 +175,9 @@ class Run {
     const from = performance.now()
     for (const heal of this.#heals.reverse()) await heal()
     this.#heals = []
-    await waitBack(this.#lab, this.#volumes, this.#options.repair)
+    // What a forced move that could not be done has left.
+    for (const host of this.#lab.hosts) if (!this.#lab.powered(host.name)) await this.#lab.powerOn(host.name)
+    await waitBack(this.#lab, this.#volumes, this.#options)
     for (const volume of this.#volumes) await volume.start()
     await waitWriting(this.#volumes)
     say(`  all is healed and back after ${((performance.now() - from) / 1000).toFixed(1)} s`)
@@ -189,11 +202,10 @@ class Run {
 
   /** All volumes are deleted; nothing may be left of them. */
   async #clear(): Promise<void> {
-    if (this.#options.keep) return
+    if (this.#options.keep || this.tally.violations.length > 0) return // what is wrong is to be looked at
     for (const volume of this.#volumes) {
       await volume.stop()
-      await this.#lab.json(['volume', 'detach', volume.name])
-      await this.#lab.json(['volume', 'delete', volume.name])
+      for (const verb of ['detach', 'delete']) await insist(this.#lab, ['volume', verb, volume.name], (text) => { this.#refused(text) })
     }
     const until = performance.now() + CLEAN_MS
     let left = await leftovers(this.#lab)
@@ -207,6 +219,7 @@ class Run {
 }
 
 async function showLogs(lab: Lab): Promise<void> {
+  for (const { name } of await lab.json<readonly { name: string }[]>(['volume', 'list']).catch(() => [])) console.log((await lab.vsky(['volume', 'show', name])).stdout)
   for (const host of lab.hosts.filter((each) => lab.powered(each.name))) console.log(`--- ${host.name}\n${await lab.logs(host.name, { lines: 12 }).catch(() => 'no log')}`)
 }
 
@@ -226,6 +239,7 @@ async function main(options: Options): Promise<number> {
   else console.log(`\nThe cluster stays up: npm run lab -- --lab ${options.lab} status; to remove it: npm run lab -- --lab ${options.lab} down`)
   const { tally } = run
   console.log(`\n${tally.faults} faults\n${tally.lines().join('\n')}${options.cruel ? `\n${tally.errors.length} I/O errors` : ''}`)
+  if (tally.refusals.length > 0) console.log(`${tally.refusals.length} commands were refused at first`)
   console.log(`\n${tally.violations.length} violations after ${((performance.now() - started) / 60_000).toFixed(1)} minutes${tally.violations.map((each) => `\n  ${each}`).join('')}\nto repeat: ${againCommand(options)}`)
   return tally.violations.length === 0 ? 0 : 1
 }

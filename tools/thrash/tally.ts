@@ -4,6 +4,8 @@ export class Tally {
   readonly #faults = new Map<string, { times: number; stallMs: number }>()
   readonly violations: string[] = []
   readonly errors: string[] = []
+  /** Commands that had to be given again. */
+  readonly refusals: string[] = []
   #now = 'no fault'
 
   /** From now on stalls are those of this fault. `counted`: it is done once more. */
