@@ -83,7 +83,8 @@ class Run {
     this.#lab = lab
     const heads = lab.hosts.filter((host) => host.kind === 'head').map((host) => host.name)
     this.#volumes = chooseVolumes(options.seed, heads, { extentMebibytes: EXTENT_MEBIBYTES, extentsMax: EXTENTS_MAX }).map((plan) => new ThrashedVolume(lab, options.seed, plan, EXTENT_MEBIBYTES, {
-      stall: (ms) => { this.tally.stall(ms) },
+      stall: (ms) => { this.tally.stall(ms, performance.now()) },
+      note: (text) => { say(`  ${text}`) },
       error: (text) => { this.#ioError(text) },
       violation: (text) => { this.#violation(text) },
     }))
@@ -118,7 +119,6 @@ class Run {
       await volume.start()
       say(`${name}: ${mebibytes} MiB, ${redundancy} legs, on ${volume.head}, being written`)
     }
-    this.tally.under('no fault', false)
     await wait(2000)
     await this.#check()
     await this.#rounds(this.#model(forced))
@@ -156,7 +156,7 @@ class Run {
 
   async #do(number: number, step: Step): Promise<void> {
     say(`${number}. ${describe(step)}`)
-    this.tally.under(labelOf(step.fault), true)
+    this.tally.fault(labelOf(step.fault), performance.now())
     let heal: Heal | undefined
     try {
       heal = await this.#hand.apply(step.fault)
@@ -196,7 +196,7 @@ class Run {
     const writes = this.#volumes.reduce((sum, volume) => sum + volume.ledger.writes, 0)
     const blocks = this.#volumes.reduce((sum, volume) => sum + volume.ledger.written, 0)
     say(`  checked: ${writes} acknowledged writes so far on ${blocks} blocks, ${compared} legs compared, ${this.tally.violations.length} violations [${((performance.now() - from) / 1000).toFixed(1)} s]`)
-    this.tally.under('no fault', false)
+    this.tally.calm(performance.now())
     for (const volume of this.#volumes) await volume.start()
   }
 

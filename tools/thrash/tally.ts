@@ -1,35 +1,47 @@
-/** What a run saw: how often each fault was done, the longest stall under each, what was wrong. Pure. */
+/** What a run saw: how often each fault was done, the longest stall under each, what was wrong. Pure: times are handed in, ms. */
+
+interface Entry {
+  times: number
+  stallMs: number
+}
+
+const NONE = 'no fault'
 
 export class Tally {
-  readonly #faults = new Map<string, { times: number; stallMs: number }>()
+  readonly #entries = new Map<string, Entry>()
+  /** Since when which fault was the last. */
+  readonly #last: { readonly fromMs: number; readonly label: string }[] = []
   readonly violations: string[] = []
   readonly errors: string[] = []
   /** Commands that had to be given again. */
   readonly refusals: string[] = []
-  #now = 'no fault'
 
-  /** From now on stalls are those of this fault. `counted`: it is done once more. */
-  under(label: string, counted: boolean): void {
-    this.#now = label
-    const entry = this.#entry(label)
-    if (counted) entry.times += 1
+  fault(label: string, nowMs: number): void {
+    this.#last.push({ fromMs: nowMs, label })
+    this.#entry(label).times += 1
   }
 
-  stall(ms: number): void {
-    const entry = this.#entry(this.#now)
+  /** All is healed and checked. */
+  calm(nowMs: number): void {
+    this.#last.push({ fromMs: nowMs, label: NONE })
+  }
+
+  /** A stall is put to the fault that was the last when it began. */
+  stall(ms: number, nowMs: number): void {
+    const entry = this.#entry(this.#last.findLast(({ fromMs }) => fromMs <= nowMs - ms)?.label ?? NONE)
     entry.stallMs = Math.max(entry.stallMs, ms)
   }
 
-  #entry(label: string): { times: number; stallMs: number } {
-    const found = this.#faults.get(label) ?? { times: 0, stallMs: 0 }
-    this.#faults.set(label, found)
+  #entry(label: string): Entry {
+    const found = this.#entries.get(label) ?? { times: 0, stallMs: 0 }
+    this.#entries.set(label, found)
     return found
   }
 
-  get faults(): number { return [...this.#faults.values()].reduce((sum, each) => sum + each.times, 0) }
+  get faults(): number { return [...this.#entries.values()].reduce((sum, each) => sum + each.times, 0) }
 
   lines(): readonly string[] {
-    const rows = [...this.#faults].sort(([a], [b]) => (a < b ? -1 : 1))
+    const rows = [...this.#entries].sort(([a], [b]) => (a < b ? -1 : 1))
     return rows.map(([label, { times, stallMs }]) => `  ${label.padEnd(26)} ${times === 0 ? '     ' : `${String(times).padStart(4)}x`}  longest stall ${String(stallMs).padStart(6)} ms`)
   }
 }

@@ -15,6 +15,8 @@ import type { WriterLine } from './lines.js'
 const READY_MS = 30_000
 const END_MS = 60_000
 const READ_MS = 120_000
+/** A stall of so long is told when it has come to that, and when it ends. */
+const LONG_STALL_MS = 10_000
 
 interface Running {
   readonly host: string
@@ -25,6 +27,7 @@ interface Running {
 
 export interface Listener {
   stall(ms: number): void
+  note(text: string): void
   error(text: string): void
   violation(text: string): void
 }
@@ -43,6 +46,8 @@ export class ThrashedVolume {
   #running: Running | undefined
   /** When a write was last acknowledged, by our clock; unset when it was we who ended the writer since. */
   #ackAt: number | undefined
+  /** A long stall was told. */
+  #stalled = false
 
   constructor(lab: Lab, run: number, plan: VolumePlan, extentMebibytes: number, listener: Listener) {
     this.#lab = lab
@@ -96,13 +101,21 @@ export class ThrashedVolume {
       case 'ack':
         this.ledger.acknowledge(line.round, line.block, line.count)
         // A head without power can't say how long its volume was away: the gap between two acknowledgements does.
-        this.#listener.stall(Math.max(line.ms, this.#ackAt === undefined ? 0 : Math.round(performance.now() - this.#ackAt)))
+        this.#stall(running, Math.max(line.ms, this.#ackAt === undefined ? 0 : Math.round(performance.now() - this.#ackAt)), true)
         this.#ackAt = performance.now()
         break
-      case 'waits': this.#listener.stall(line.ms); break
+      case 'waits': this.#stall(running, line.ms, false); break
       case 'error': this.#listener.error(`${this.name} on ${running.host}: ${line.text}`); break
       case 'older': this.#listener.violation(`${this.name} on ${running.host}: a read of block ${line.block} found round ${line.found}, after ${line.least} was acknowledged`); break
     }
+  }
+
+  #stall({ host }: Running, ms: number, isOver: boolean): void {
+    this.#listener.stall(ms)
+    if (ms < LONG_STALL_MS) return
+    if (isOver) this.#listener.note(`${this.name} on ${host}: a write was acknowledged ${ms} ms after it was issued, or after the one before`)
+    else if (!this.#stalled) this.#listener.note(`${this.name} on ${host}: a request waits since ${ms} ms`)
+    this.#stalled = !isOver
   }
 
   /** Ends the writer when its last writes are acknowledged; all that it told has been heard then. */

@@ -152,15 +152,17 @@ describe('a line of the writer', () => {
 })
 
 describe('the tally', () => {
-  it('puts a stall to the fault that was the last, and counts faults only', () => {
+  it('puts a stall to the fault that was the last when it began, and counts faults', () => {
     const tally = new Tally()
-    tally.stall(5)
-    tally.under('blip', true)
-    tally.stall(700)
-    tally.stall(30)
-    tally.under('no fault', false)
-    tally.stall(9)
-    expect(tally.faults).to.equal(1)
-    expect(tally.lines().map((line) => line.replace(/ +/g, ' ').trim())).to.deep.equal(['blip 1x longest stall 700 ms', 'no fault longest stall 9 ms'])
+    tally.stall(5, 50)
+    tally.fault('head-power', 100)
+    tally.fault('blip', 1000)
+    tally.stall(1900, 2050)
+    tally.stall(700, 2050)
+    tally.stall(30, 2100)
+    tally.calm(3000)
+    tally.stall(9, 3100)
+    expect(tally.faults).to.equal(2)
+    expect(tally.lines().map((line) => line.replace(/ +/g, ' ').trim())).to.deep.equal(['blip 1x longest stall 700 ms', 'head-power 1x longest stall 1900 ms', 'no fault longest stall 9 ms'])
   })
 })
