@@ -30,5 +30,5 @@ export interface HeadRole {
   /** `copyRate`: bytes per second that copies may take together from now on. */
   observe(copyRate?: bigint): Promise<{ readonly volumes: readonly VolumeSeen[]; readonly foreign: readonly ForeignSeen[] }>
   attachVolume(wanted: VolumeWanted, stillMine: StillMine): Promise<VolumeSeen>
-  detachVolume(wanted: { readonly volume: string; readonly attachEpoch: number }, stillMine: StillMine): Promise<void>
+  detachVolume(wanted: { readonly volume: string; readonly attachEpoch: number; readonly lost?: boolean | undefined }, stillMine: StillMine): Promise<void>
 }

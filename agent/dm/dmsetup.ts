@@ -29,6 +29,8 @@ export interface Dmsetup {
    * those before it are gone, those after it were not tried.
    */
   remove(names: readonly string[]): Promise<RemoveOutcome>
+  /** Everything that waits in it, and all that comes, gets an error. */
+  fail(name: string, sectors: bigint): Promise<void>
   /** A message to the first target of a device. */
   message(name: string, text: string): Promise<void>
   /** All device-mapper devices of this host, with table, status and open count. */
@@ -97,6 +99,10 @@ export function createDmsetup({ run, waiting, udev }: DmsetupOptions): Dmsetup {
     async reload(name, table) {
       await must(['load', name], `${table.join('\n')}\n`)
       await must(['resume', '--noflush', '--nolockfs', name], undefined, SUSPEND_MS) // a flush here would fail every held write
+    },
+    async fail(name, sectors) {
+      await must(['load', name], `0 ${sectors} error\n`)
+      await must(['resume', name], undefined, SUSPEND_MS) // with a flush: that is what makes held writes fail
     },
     async message(name, text) {
       await must(['message', name, '0', ...text.split(' ')])

@@ -182,6 +182,15 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     }
   }
 
+  /** Of a volume that is served elsewhere: who still waits here gets an error, so that he can end. */
+  async function giveUp(volume: string): Promise<void> {
+    const record = records.get(volume)
+    const there = new Set(devicesOf(volume, await devicesPresent()).map((each) => each.part))
+    if (there.has('top')) await dm.message(nameOf(volume, 'top'), 'fail_if_no_path')
+    const wanted = record ? devicesWanted(record) : []
+    for (const { part, table } of wanted) if (there.has(part) && table.kind === 'mirror') await dm.fail(nameOf(volume, part), table.mirror.length)
+  }
+
   /** Throws when the device can't be written out now: writes that are held for a lost leg would keep this waiting for ever. */
   async function flush(name: string): Promise<void> {
     if (!(await devicesPresent()).some((each) => each.name === name)) return
@@ -213,6 +222,23 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     await pruneSessions()
   }
 
+  /**
+   * Devices of an attachment that is over may hold writes that were never acknowledged, and that somebody else has long overwritten. With
+   * new tables under them those would go to the legs, so they fail and go first. What only copied holds nobody's writes, and is taken on.
+   */
+  async function clearOldAttachment(wanted: VolumeWanted, before: VolumeWanted | undefined, present: readonly DevicePresent[]): Promise<void> {
+    const old = devicesOf(wanted.volume, present)
+    if (old.length === 0 || before?.attachEpoch === wanted.attachEpoch || (before?.scope === 'copies' && !old.some(({ part }) => part === 'top'))) return
+    await giveUp(wanted.volume)
+    if (await takeDown(wanted.volume) === 'busy') {
+      const users = await usersOf(nameOf(wanted.volume, 'top'))
+      throw new Fault('volume in use', `${wanted.name}: something here still has the device of an attachment open that is over${users === '' ? '' : ` (${users})`}`)
+    }
+    await removeLinks(wanted.volume)
+    await records.remove(wanted.volume)
+    verified.delete(wanted.volume)
+  }
+
   async function attach(wanted: VolumeWanted, stillMine: StillMine): Promise<VolumeSeen> {
     const before = records.get(wanted.volume)
     refuseStale(wanted, before)
@@ -220,7 +246,8 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     refuseForeign(wanted, present)
     await refuseForeignLink(wanted.volume, wanted.name)
     // Tables cost processes: they are read only where there is something of this volume to read.
-    const wasThere = devicesOf(wanted.volume, present).length > 0
+    await clearOldAttachment(wanted, before, present)
+    const wasThere = devicesOf(wanted.volume, await devicesPresent()).length > 0
     const state = wasThere ? await dm.state() : []
     const steps = planVolume(wanted, await thereOf(wanted.volume, state), before === undefined || before.layout < wanted.layout)
     const legs = await legDevices(wanted, steps, await legsInUse(wanted.volume, state))
@@ -281,11 +308,12 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
         for (const leg of legs) claimed.delete(leg)
       }
     },
-    async detachVolume({ volume, attachEpoch }) {
+    async detachVolume({ volume, attachEpoch, lost }) {
       const record = records.get(volume)
       if (record && record.attachEpoch > attachEpoch) return // a newer attachment is up: this order is history
       // A disk's cache may hold what no reader has missed yet: from here on it must survive a power failure of its server.
-      await flush(nameOf(volume, 'top'))
+      if (lost === true) await giveUp(volume)
+      else for (const { part } of devicesOf(volume, await devicesPresent())) if (part === 'top' || record?.scope === 'copies') await flush(nameOf(volume, part))
       if (await takeDown(volume) === 'busy') {
         const users = await usersOf(nameOf(volume, 'top'))
         throw new Fault('volume in use', `${record?.name ?? volume} is in use${users === '' ? ': something has its device open' : `: ${users}`}`)

@@ -203,7 +203,8 @@ export const agentMethods = {
     'Makes the volume exist on this head exactly as said, or changes its layout while it is in use', record({ ...header, volume: volumeWanted }), volumeSeen),
   detachVolume: method('agent.volume.detach',
     'Removes the volume from this head, after a flush. `volume in use` when something has it open: then nothing was changed',
-    record({ ...header, volume: id, attachEpoch: int({ min: 1 }) }), done),
+    /** `lost`: the volume is served elsewhere. Nothing is flushed; I/O that waits here gets an error, for it can reach no leg any more. */
+    record({ ...header, volume: id, attachEpoch: int({ min: 1 }), lost: optional(flag()) }), done),
 } as const
 
 export type DiskPrepare = Parsed<typeof agentMethods.prepareDisk.params>

@@ -84,9 +84,9 @@ export async function hostReport(cluster: Cluster, { name, bootId, incarnation, 
  */
 async function doubtLegs(cluster: Cluster, tx: ChangeTx, host: string): Promise<void> {
   for (const extent of await extentsOnHost(tx, host)) {
-    if (extent.leg !== 'insync' || extent.state !== 'ready') continue
+    if ((extent.leg !== 'insync' && extent.leg !== 'syncing') || extent.state !== 'ready') continue
     const volume = await volumeById(tx, extent.volume)
-    if (!volume || volume.phase === 'detached' || volume.phase === 'creating') continue
+    if (!volume || (volume.phase === 'detached' && volume.copyHead === '') || volume.phase === 'creating') continue
     await setDoubt(tx, extent.id)
     cluster.work.kick('volume', volume.id)
   }

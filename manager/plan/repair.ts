@@ -52,25 +52,33 @@ export interface RepairPlan {
 
 export function planRepair({ redundancy, graceMs, legs }: RepairCase): RepairPlan {
   const expected = (leg: RepairLeg): boolean => leg.place === 'here' || (leg.place === 'away' && leg.awayMs < graceMs)
-  const solid = bestFirst(legs.filter((leg) => leg.state === 'insync' && leg.place === 'here'))
+  const solid = onePerServer(legs.filter((leg) => leg.state === 'insync' && leg.place === 'here'))
   if (solid.length >= redundancy) return surplus(legs, solid.slice(0, redundancy))
-  const keepers = legs.filter(expected)
+  const keepers = onePerServer(legs.filter(expected))
   const source = legs.some((leg) => leg.state === 'insync' && leg.reachable)
   const busy = legs.filter((leg) => leg.state === 'syncing').length
   const room = Math.max(0, redundancy - solid.length - busy)
   const behind = keepers.filter((leg) => leg.place === 'here' && (leg.state === 'stale' || leg.state === 'allocated'))
-  // One that held the data before has most of it still; one that is in the making is not ready yet.
-  const order = [...behind].sort((a, b) => Number(a.state === 'allocated') - Number(b.state === 'allocated') || a.slot - b.slot)
-  const copy = source ? order.filter((leg) => leg.made && leg.retryInMs <= 0).slice(0, room) : []
+  // One that held the data before has most of it still (stale before allocated).
+  const order = onePerServer(behind.filter((leg) => leg.made && leg.retryInMs <= 0 && !legs.some((other) => other.host === leg.host && (other.state === 'syncing' || solid.includes(other)))))
+  const copy = source ? order.slice(0, room) : []
   const spares = source ? Math.max(0, redundancy - keepers.length) : 0
   const moments = [
     ...legs.filter((leg) => leg.place === 'away' && leg.awayMs < graceMs).map((leg) => graceMs - leg.awayMs),
     ...behind.filter((leg) => leg.retryInMs > 0).map((leg) => leg.retryInMs),
   ]
   return {
-    copy: copy.map((leg) => leg.extent), spares, occupied: keepers.map((leg) => leg.host), retire: [], release: [],
+    copy: copy.map((leg) => leg.extent), spares, occupied: keepers.map((leg) => leg.host), retire: doubles(legs).map((leg) => leg.extent), release: [],
     againInMs: moments.length === 0 ? undefined : Math.max(1, Math.min(...moments)), why: reason(legs, source, graceMs),
   }
+}
+
+const nearness: readonly LegPlace[] = ['here', 'leaving', 'away', 'lost']
+
+/** Good legs beside a better placed good one on the same server: what replaced a leg there must not stand beside it. */
+function doubles(legs: readonly RepairLeg[]): readonly RepairLeg[] {
+  const good = legs.filter((leg) => leg.state === 'insync').sort((a, b) => nearness.indexOf(a.place) - nearness.indexOf(b.place) || a.slot - b.slot)
+  return good.filter((leg) => good.some((other) => other !== leg && other.host === leg.host && other.place === 'here' && good.indexOf(other) < good.indexOf(leg)))
 }
 
 /** Enough good legs stand: these serve, all others go. */
@@ -84,11 +92,12 @@ function surplus(legs: readonly RepairLeg[], kept: readonly RepairLeg[]): Repair
   }
 }
 
-/** One leg of each server first, then by slot: what is beyond the redundancy then is the second leg of a server, or the newest. */
-function bestFirst(legs: readonly RepairLeg[]): readonly RepairLeg[] {
-  const bySlot = [...legs].sort((a, b) => a.slot - b.slot)
-  const first = bySlot.filter((leg, index) => bySlot.findIndex((other) => other.host === leg.host) === index)
-  return [...first, ...bySlot.filter((leg) => !first.includes(leg))]
+const preference: readonly LegState[] = ['insync', 'syncing', 'stale', 'allocated']
+
+/** One leg of each server, for two of one server are lost together: the one that is nearest to being good, then the oldest. */
+function onePerServer(legs: readonly RepairLeg[]): readonly RepairLeg[] {
+  const ranked = [...legs].sort((a, b) => preference.indexOf(a.state) - preference.indexOf(b.state) || a.slot - b.slot)
+  return ranked.filter((leg, index) => ranked.findIndex((other) => other.host === leg.host) === index)
 }
 
 function reason(legs: readonly RepairLeg[], source: boolean, graceMs: number): string {

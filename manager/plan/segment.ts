@@ -35,15 +35,15 @@ export function decideLoss(legs: readonly LegFacts[], lost: (leg: LegFacts) => s
 
 /**
  * After a head went down without detaching, in-sync legs may differ where writes were in flight. One of them becomes the source;
- * the others are copied to before they count again. The source is the first in-sync leg on a server that answers, else the first.
+ * the others are copied to before they count again. The source is the first in-sync leg that can be reached (its server answers, its disk is well), else the first.
  * Gives undefined when there is nothing to equalise (one in-sync leg, or none).
  */
 export function chooseSource(
-  legs: readonly LegFacts[], online: (host: string) => boolean,
+  legs: readonly LegFacts[], reachable: (leg: LegFacts) => boolean,
 ): { readonly source: string; readonly others: readonly string[] } | undefined {
   const good = legs.filter((leg) => leg.state === 'insync').sort((a, b) => a.slot - b.slot)
   if (good.length < 2) return undefined
-  const source = good.find((leg) => online(leg.host)) ?? good[0]
+  const source = good.find(reachable) ?? good[0]
   if (!source) return undefined
   return { source: source.extent, others: good.filter((leg) => leg !== source).map((leg) => leg.extent) }
 }

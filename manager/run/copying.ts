@@ -24,8 +24,19 @@ export async function copyingTurn(cluster: Cluster, facts: VolumeFacts): Promise
     await stopCopying(cluster, facts)
     return 0
   }
-  return upTurn(cluster, facts)
+  try {
+    return await upTurn(cluster, facts)
+  } catch (thrown) {
+    if (!(thrown instanceof Fault) || thrown.fault === 'stale epoch') throw thrown
+    // This head can't, for a reason of its own: another one is asked, and this one not again for a while.
+    cluster.log.warn('a head refuses to copy: another one is looked for', { volume: volume.name, head: head.name, error: thrown.message })
+    cluster.shunned.set(`${volume.id} ${head.name}`, cluster.clock.monoMs() + SHUN_MS)
+    await stopCopying(cluster, facts)
+    return 0
+  }
 }
+
+const SHUN_MS = 60_000
 
 /** Takes the volume away from the head that copies; what was being copied is stale again. */
 export async function stopCopying(cluster: Cluster, { volume, hosts }: VolumeFacts): Promise<void> {

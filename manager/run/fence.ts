@@ -14,7 +14,7 @@ import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { interruptCopies } from './copying.js'
 import { pushVolume } from './exports.js'
-import { segmentFacts, serversInUse } from './facts.js'
+import { reachability, segmentFacts, serversInUse } from './facts.js'
 import type { VolumeFacts } from './facts.js'
 import { commitStale } from './loss.js'
 import type { Next } from './work.js'
@@ -71,12 +71,13 @@ async function admit(cluster: Cluster, tx: ChangeTx, { volume, hosts }: VolumeFa
     const loss = decideLoss(segment.legs, (leg) => refusals.get(leg.host))
     if (loss.kind === 'unavailable') return new Fault('data unavailable', `Cannot shut ${volume.head} out of volume ${volume.name}: segment ${segment.index}: no server of an in-sync leg confirms (${loss.reason})`)
   }
+  const reachable = await reachability(tx, (host) => online(cluster, host))
   let copies = 0
   for (const segment of facts) {
     const loss = decideLoss(segment.legs, (leg) => refusals.get(leg.host))
     if (loss.kind === 'drop') await commitStale(cluster, tx, { volume, extents }, segment, loss.extents, loss.extents.map((id) => extents.find((each) => each.id === id)?.host ?? '').map((host) => `${host}: ${refusals.get(host) ?? ''}`).join('; '))
     const left = segment.legs.filter((leg) => loss.kind !== 'drop' || !loss.extents.includes(leg.extent))
-    for (const extent of chooseSource(left, (host) => online(cluster, host))?.others ?? []) {
+    for (const extent of chooseSource(left, reachable)?.others ?? []) {
       await setLeg(tx, extent, legAfter('insync', 'head lost'))
       copies += 1
     }

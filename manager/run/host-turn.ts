@@ -47,7 +47,7 @@ export async function hostTurn(cluster: Cluster, name: string): Promise<Next> {
 /** Of an attachment that is over. Something there may still hold its device open: it can reach no leg any more, so nothing else waits for it. */
 async function takeAway(cluster: Cluster, host: HostRow, volume: { readonly volume: string; readonly attachEpoch: number }): Promise<void> {
   try {
-    await cluster.agents.call(host, agentMethods.detachVolume, volume)
+    await cluster.agents.call(host, agentMethods.detachVolume, { ...volume, lost: true })
   } catch (thrown) {
     if (!(thrown instanceof Fault) || thrown.fault === 'stale epoch') throw thrown
     cluster.log.warn('what is left of a volume could not be taken away', { host: host.name, volume: volume.volume, error: thrown.message })

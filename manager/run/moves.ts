@@ -1,13 +1,13 @@
 /** Evacuations and drains: their jobs end when nothing is left on the disk or the host. What moves the legs is the repair. */
-import type { DiskRow, HostRow } from '../state/rows.js'
+import { findDisk, findHost } from '../store/hosts.js'
 import { endJob, openJobs, startJob } from '../store/jobs.js'
 import { extentsOnHost } from '../store/volumes.js'
 import type { Cluster } from './cluster.js'
 
-export async function watchMoves(cluster: Cluster, { hosts, disks }: { readonly hosts: ReadonlyMap<string, HostRow>; readonly disks: ReadonlyMap<string, DiskRow> }): Promise<void> {
+export async function watchMoves(cluster: Cluster): Promise<void> {
   for (const job of await openJobs(cluster.store.read)) {
     if (job.kind === 'resync') continue
-    const [disk, host] = [disks.get(job.about), hosts.get(job.about)]
+    const [disk, host] = [await findDisk(cluster.store.read, job.about), await findHost(cluster.store.read, job.about)]
     const nowMs = cluster.clock.nowMs()
     if ((job.kind === 'evacuate' && disk?.duty !== 'evacuate') || (job.kind === 'drain' && host?.duty !== 'drain')) {
       await cluster.store.change((tx) => endJob(tx, job.kind, job.about, 0, 'cancelled', 'it is in use again', nowMs))

@@ -16,7 +16,7 @@ import { allDisks, allHosts } from '../store/hosts.js'
 import { addJob, endJob, noteJob, openJobs, startJob } from '../store/jobs.js'
 import { loadSettings } from '../store/settings.js'
 import type { ChangeTx } from '../store/store.js'
-import { addExtent, changeLayout, dropExtent, extentsOf, raiseGeneration, segmentsInDoubt, segmentsOf, setLeg, updateVolume, volumeById } from '../store/volumes.js'
+import { addExtent, changeLayout, dropExtent, extentsOf, raiseGeneration, segmentsInDoubt, segmentsOf, setLeg, setSpare, updateVolume, volumeById } from '../store/volumes.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { watchMoves } from './moves.js'
@@ -62,7 +62,7 @@ export async function repairTurn(cluster: Cluster): Promise<Next> {
   }
   for (const id of cluster.waiting.keys()) if (!doubtful.has(id)) cluster.waiting.delete(id)
   await startCopies(cluster, facts, wishes)
-  await watchMoves(cluster, facts)
+  await watchMoves(cluster)
   return again
 }
 
@@ -91,6 +91,7 @@ async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: st
     if (plan.againInMs !== undefined) result.againInMs = Math.min(result.againInMs, plan.againInMs)
     if (mine.some((extent) => extent.state === 'planned')) result.spares = true
     if (!steady.has(volume.phase)) continue
+    if (mine.length <= volume.redundancy && mine.every((extent) => extent.leg === 'insync')) await setSpare(tx, id, segment.index, false)
     const done = await carryOut(cluster, tx, facts, { volume, segment, extents: mine, plan })
     result.kick ||= done.retired
     result.spares ||= done.spares
@@ -127,6 +128,17 @@ interface SegmentPlan {
   readonly plan: RepairPlan
 }
 
+/** Good legs of a segment that are no longer needed are committed stale; the next look releases them. */
+export async function retireSurplus(cluster: Cluster, tx: ChangeTx, volume: VolumeRow, index: number): Promise<void> {
+  const [hosts, disks, settings] = [await allHosts(tx), await allDisks(tx), await loadSettings(tx)]
+  const facts: Facts = { hosts: new Map(hosts.map((host) => [host.name, host])), disks: new Map(disks.map((disk) => [disk.id, disk])), taken: new Map(), settings }
+  const segment = (await segmentsOf(tx, volume.id)).find((each) => each.index === index)
+  const extents = (await extentsOf(tx, volume.id)).filter((extent) => extent.segment === index)
+  if (!segment) return
+  const plan = planRepair({ redundancy: volume.redundancy, graceMs: settings.of('repair.grace', volume.id) * 1000, legs: extents.map((extent) => repairLeg(cluster, facts, extent)) })
+  if (plan.retire.length > 0) await carryOut(cluster, tx, facts, { volume, segment, extents, plan: { ...plan, release: [], spares: 0 } })
+}
+
 /** What the plan says that needs no scheduler: legs that go, and spares. */
 async function carryOut(cluster: Cluster, tx: ChangeTx, facts: Facts, { volume, segment, extents, plan }: SegmentPlan): Promise<{ retired: boolean; spares: boolean; released: readonly string[]; refused: string }> {
   const find = (id: string): ExtentRow | undefined => extents.find((extent) => extent.id === id)
@@ -147,6 +159,7 @@ async function carryOut(cluster: Cluster, tx: ChangeTx, facts: Facts, { volume, 
   if (plan.spares <= 0 || size === undefined) return { retired, spares: false, released, refused: '' }
   const placement = placeLegs({ segments: [size], redundancy: plan.spares }, placeDisks(cluster, facts), new Set(plan.occupied))
   if (placement.kind === 'refused') return { retired, spares: false, released, refused: `no spare for ${plan.spares === 1 ? 'a lost leg' : `${plan.spares} lost legs`}: ${placement.reason}` }
+  await setSpare(tx, volume.id, segment.index, true)
   let slot = Math.max(...extents.map((extent) => extent.slot)) + 1
   for (const disk of placement.legs[0] ?? []) {
     await addExtent(tx, { id: cluster.random.hex(16), disk, host: facts.disks.get(disk)?.host ?? '', volume: volume.id, segment: segment.index, slot, bytes: size }, 'allocated')
@@ -176,7 +189,7 @@ function wishesFor(cluster: Cluster, facts: Facts, volume: VolumeRow, segment: S
   const good = extents.filter((extent) => extent.leg === 'insync')
   const source = good.find((extent) => online(cluster, extent.host)) ?? good[0]
   if (!source) return []
-  const head = volume.phase === 'detached' && volume.copyHead === '' ? chooseHead(cluster, facts, source) : headOf(volume)
+  const head = volume.phase === 'detached' && volume.copyHead === '' ? chooseHead(cluster, facts, volume, source) : headOf(volume)
   const ready = running.length > 0 || volume.phase === 'detached' || upToDate(cluster, volume)
   return [{
     volume, segment, extents: targets, key: `${volume.id} ${segment.index}`, running: running.length > 0, good: good.length,
@@ -193,8 +206,9 @@ function upToDate(cluster: Cluster, volume: VolumeRow): boolean {
 }
 
 /** For a detached volume: the source's own server if it is a head too, else the living head with the fewest volumes to copy. */
-function chooseHead(cluster: Cluster, { hosts }: Facts, source: ExtentRow): string {
-  const heads = [...hosts.values()].filter((host) => host.roles.includes('head') && host.duty === 'use' && online(cluster, host.name))
+function chooseHead(cluster: Cluster, { hosts }: Facts, volume: VolumeRow, source: ExtentRow): string {
+  const heads = [...hosts.values()].filter((host) => host.roles.includes('head') && host.duty === 'use' && online(cluster, host.name)
+    && (cluster.shunned.get(`${volume.id} ${host.name}`) ?? 0) <= cluster.clock.monoMs())
   if (heads.some((host) => host.name === source.host)) return source.host
   const load = (host: HostRow): number => cluster.seen.get(host.name)?.volumes.length ?? 0
   return heads.sort((a, b) => load(a) - load(b) || (a.name < b.name ? -1 : 1))[0]?.name ?? ''

@@ -16,6 +16,7 @@ import { changeLayout, extentsOf, segmentsOf, setLeg, updateVolume, volumeById }
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { commitStale } from './loss.js'
+import { retireSurplus } from './repair.js'
 import { loadFacts, segmentFacts, volumeWanted } from './facts.js'
 import type { VolumeFacts } from './facts.js'
 import { pushVolume } from './exports.js'
@@ -33,8 +34,8 @@ export async function upTurn(cluster: Cluster, { volume, hosts }: VolumeFacts): 
   const decision = there && await decide(cluster, volume.id, there)
   if (decision === 'elsewhere') return 0
   const stuck = there !== undefined && decision !== undefined && (there.waiting || decision.unavailable.length > 0)
-  if (!decision || decision.reload || (stuck && await tryAgain(cluster, volume.id, decision))) await giveLayout(cluster, volume.id)
   if (decision && decision.stale.length + decision.insync.length > 0) cluster.work.kick('repair', 'cluster')
+  if (!decision || decision.reload || (stuck && await tryAgain(cluster, volume.id, decision))) await giveLayout(cluster, volume.id)
   return 'idle'
 }
 
@@ -71,7 +72,11 @@ async function decide(cluster: Cluster, id: string, there: VolumeSeen): Promise<
       const segment = facts.find((each) => each.index === loss.segment)
       if (segment) await commitStale(cluster, tx, now, segment, loss.extents, loss.why)
     }
-    for (const caughtUp of decision.insync) await commitInSync(cluster, tx, volume, caughtUp)
+    for (const caughtUp of decision.insync) {
+      await commitInSync(cluster, tx, volume, caughtUp)
+      // In the same commit: a leg that this one replaces, on another disk of its server, must never stand beside it as a good one.
+      await retireSurplus(cluster, tx, volume, caughtUp.segment)
+    }
     const problem = decision.unavailable.map((each) => `segment ${each.segment}: no good leg can be reached (${each.reason})`).join('; ')
     if (problem !== volume.problem) {
       await updateVolume(tx, id, { problem })

@@ -5,6 +5,7 @@
 import { legAfter } from '../state/leg.js'
 import { chooseSource, decideLoss } from '../plan/segment.js'
 import { findHost } from '../store/hosts.js'
+import type { ChangeTx } from '../store/store.js'
 import { changeLayout, clearDoubts, extentsOf, segmentsOf, raiseGeneration, setLeg, updateVolume, volumeById } from '../store/volumes.js'
 import { attachTurn } from './attach.js'
 import { copyingTurn } from './copying.js'
@@ -12,7 +13,7 @@ import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { createTurn } from './create.js'
 import { afterDetach, detachTurn } from './detach.js'
-import { loadFacts, segmentFacts } from './facts.js'
+import { loadFacts, reachability, segmentFacts } from './facts.js'
 import type { VolumeFacts } from './facts.js'
 import { fenceTurn } from './fence.js'
 import { commitStale } from './loss.js'
@@ -24,7 +25,11 @@ export async function volumeTurn(cluster: Cluster, id: string, attempt: number):
   if (!volume) return 'idle'
   const facts = await loadFacts(cluster.store.read, volume)
   if (volume.phase === 'creating') return createTurn(cluster, facts, attempt)
-  if (volume.phase === 'detached') return volume.copyHead === '' ? afterDetach(cluster, facts) : copyingTurn(cluster, facts)
+  if (volume.phase === 'detached') {
+    if (volume.copyHead === '') return afterDetach(cluster, facts)
+    if (facts.extents.some((extent) => extent.doubt)) await judgeDoubts(cluster, facts)
+    return copyingTurn(cluster, facts)
+  }
   if (volume.phase === 'fencing') return fenceTurn(cluster, facts)
   const head = await findHost(cluster.store.read, volume.head)
   if (head && head.bootId !== volume.attachBoot) return headWasLost(cluster, facts, head.bootId)
@@ -47,14 +52,10 @@ async function headWasLost(cluster: Cluster, facts: VolumeFacts, bootId: string)
   const { volume } = facts
   let copies = 0
   await cluster.store.change(async (tx) => {
+    const reachable = await reachability(tx, (host) => online(cluster, host))
     for (const segment of segmentFacts(facts)) {
-      const choice = chooseSource(segment.legs, (host) => online(cluster, host))
-      if (!choice) continue
-      await raiseGeneration(tx, volume.id, segment.index)
-      for (const extent of choice.others) {
-        await setLeg(tx, extent, legAfter('insync', 'head lost'))
-        copies += 1
-      }
+      const choice = chooseSource(segment.legs, reachable)
+      if (choice) copies += await makeSource(tx, volume.id, segment.index, choice)
     }
     await clearDoubts(tx, volume.id) // whoever lost the head has lost what was not flushed, on every leg
     await changeLayout(tx, volume.id)
@@ -67,6 +68,13 @@ async function headWasLost(cluster: Cluster, facts: VolumeFacts, bootId: string)
   return 0
 }
 
+/** The others count again when everything was copied to them. Gives how many they are. */
+async function makeSource(tx: ChangeTx, volume: string, segment: number, choice: { readonly others: readonly string[] }): Promise<number> {
+  await raiseGeneration(tx, volume, segment)
+  for (const extent of choice.others) await setLeg(tx, extent, legAfter('insync', 'head lost'))
+  return choice.others.length
+}
+
 /**
  * Servers of some legs were started anew while the head went on: their disks' caches may have lost writes that the guest believes to be
  * readable. Such a leg is stale wherever another good one stands.
@@ -76,9 +84,16 @@ async function judgeDoubts(cluster: Cluster, { volume }: VolumeFacts): Promise<v
     const [segments, extents] = [await segmentsOf(tx, volume.id), await extentsOf(tx, volume.id)]
     const doubted = new Set(extents.filter((extent) => extent.doubt).map((extent) => extent.id))
     const why = 'its server was started anew: what its disk held in its cache may be gone'
+    const reachable = await reachability(tx, (host) => online(cluster, host))
     for (const segment of segmentFacts({ segments, extents })) {
       const loss = decideLoss(segment.legs, (leg) => (doubted.has(leg.extent) ? why : undefined))
       if (loss.kind === 'drop') await commitStale(cluster, tx, { volume, extents }, segment, loss.extents, why)
+      if (loss.kind !== 'unavailable' || !segment.legs.some((leg) => doubted.has(leg.extent))) continue
+      // All good legs are in doubt, so each may have lost something else: one is the truth from now on, all others are copied from it.
+      const targets = segment.legs.filter((leg) => leg.state === 'syncing').map((leg) => leg.extent)
+      if (targets.length > 0) await commitStale(cluster, tx, { volume, extents }, segment, targets, 'what they were copied from may have lost something')
+      const choice = chooseSource(segment.legs, reachable)
+      if (choice) await makeSource(tx, volume.id, segment.index, choice)
     }
     await clearDoubts(tx, volume.id)
   })

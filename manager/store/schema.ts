@@ -30,7 +30,9 @@ const migrations: readonly (readonly string[])[] = [
     `create index volumes_by_head on volumes (head) where head <> ''`,
     `create index volumes_by_phase on volumes (phase) where phase not in ('detached', 'attached')`,
     `create table segments (volume text not null references volumes (id) on delete cascade, idx integer not null, first_byte bigint not null,
-       bytes bigint not null, generation bigint not null, primary key (volume, idx))`,
+       bytes bigint not null, generation bigint not null, spare integer not null check (spare in (0, 1)), primary key (volume, idx))`,
+    // Spares were made for it: it is looked at until it has no leg too many.
+    `create index segments_with_spares on segments (volume, idx) where spare = 1`,
     // An extent outlives its volume: 'dropping' is a tombstone, removed when the server has confirmed that the extent is gone.
     `create table extents (id text primary key, disk text not null references disks (id), host text not null, volume text not null,
        segment integer not null, slot integer not null, bytes bigint not null, lun integer not null,

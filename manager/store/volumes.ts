@@ -108,8 +108,13 @@ export async function segmentsOf(db: Reader, volume: string): Promise<readonly S
 }
 
 export async function addSegment(tx: Tx, segment: SegmentRow): Promise<void> {
-  await tx.run('insert into segments (volume, idx, first_byte, bytes, generation) values (?, ?, ?, ?, ?)',
+  await tx.run('insert into segments (volume, idx, first_byte, bytes, generation, spare) values (?, ?, ?, ?, ?, 0)',
     [segment.volume, segment.index, Number(segment.offset), Number(segment.bytes), segment.generation])
+}
+
+/** Whether it may have a leg too many: it is looked at as long as that is so. */
+export async function setSpare(tx: Tx, volume: string, index: number, spare: boolean): Promise<void> {
+  await tx.run('update segments set spare = ? where volume = ? and idx = ?', [spare ? 1 : 0, volume, index])
 }
 
 export async function raiseGeneration(tx: Tx, volume: string, index: number): Promise<void> {
@@ -162,7 +167,7 @@ export async function setLeg(tx: Tx, id: string, leg: LegState, nowMs = 0): Prom
 
 /** Its server was started anew while its volume was in use: what the disk's cache held may be gone. */
 export async function setDoubt(tx: Tx, id: string): Promise<void> {
-  await tx.run(`update extents set doubt = 1 where id = ? and leg = 'insync'`, [id])
+  await tx.run(`update extents set doubt = 1 where id = ? and leg in ('insync', 'syncing')`, [id])
 }
 
 export async function clearDoubts(tx: Tx, volume: string): Promise<void> {
@@ -179,14 +184,15 @@ export async function changeLayout(tx: Tx, volume: string): Promise<void> {
 }
 
 /**
- * Segments that may need a repair: with a leg that is not in sync, or one on these disks or servers. As volume and segment; not those
+ * Segments that may need a repair: with a leg that is not in sync, or one on these disks or servers, or with spares. As volume and segment; not those
  * of volumes that are just being made.
  */
 export async function segmentsInDoubt(db: Reader, { disks, hosts }: { readonly disks: readonly string[]; readonly hosts: readonly string[] }): Promise<ReadonlyMap<string, ReadonlySet<number>>> {
   const marks = (values: readonly string[]): string => values.map(() => '?').join(', ')
   const rows = await db.all(
     `select distinct e.volume, e.segment from extents e join volumes v on v.id = e.volume
-     where v.phase <> 'creating' and e.state <> 'dropping' and (e.leg <> 'insync' or e.disk in (${marks(disks)}) or e.host in (${marks(hosts)}))`, [...disks, ...hosts])
+     where v.phase <> 'creating' and e.state <> 'dropping' and (e.leg <> 'insync' or e.disk in (${marks(disks)}) or e.host in (${marks(hosts)}))
+     union select volume, idx as segment from segments where spare = 1`, [...disks, ...hosts])
   const found = new Map<string, Set<number>>()
   for (const row of rows) {
     const volume = textOf(row, 'volume')

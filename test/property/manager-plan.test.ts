@@ -112,7 +112,7 @@ describe('for any segment', () => {
 
   it('the source after a lost head is in sync, and the others are all the other in-sync legs', () => {
     fc.assert(fc.property(anyLegs, anySubset, (legs, online) => {
-      const choice = chooseSource(legs, (host) => online[Number(host.slice(2))] === true)
+      const choice = chooseSource(legs, ({ host }) => online[Number(host.slice(2))] === true)
       const good = legs.filter((leg) => leg.state === 'insync').map((leg) => leg.extent)
       if (choice === undefined) expect(good.length).to.be.lessThan(2)
       else expect([choice.source, ...choice.others]).to.have.members(good)

@@ -9,7 +9,8 @@ import { messageOf } from '../../lib/faults.js'
 import { formatSize, formatSizeRounded } from '../../lib/units.js'
 import { Lab, LabError } from '../lab/lab.js'
 import { defaultWish } from '../lab/plan.js'
-import { leftovers, startWriter, verifyWritten } from '../lab/trial.js'
+import { leftovers, startWriter, unequalLegs, verifyWritten } from '../lab/trial.js'
+import type { WriterResult } from '../lab/trial.js'
 
 const NAME = 'demo'
 const dist = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
@@ -92,7 +93,108 @@ async function story(lab: Lab): Promise<void> {
   heading('Gone, and nothing left behind')
   await step('vsky volume detach disk1', () => lab.json(['volume', 'detach', 'disk1']))
   await step('vsky volume delete disk1', () => lab.json(['volume', 'delete', 'disk1']))
-  const left = await step('a search on every host for logical volumes, exports, sessions, devices, records', () => leftovers(lab), (found) => (found.length === 0 ? 'nothing' : `${found.length} things`))
+  await searchLeftovers(lab)
+}
+
+/** Pulls plugs under a writer. Each event tells how long the writer had to wait at most. */
+async function secondAct(lab: Lab): Promise<void> {
+  heading('A second volume, three copies, and a writer that never rests')
+  await step('vsky volume create disk2 --size 256MiB --redundancy 3', () => lab.json(['volume', 'create', 'disk2', '--size', '256MiB', '--redundancy', '3']))
+  await step('vsky volume attach disk2 --host hd1', () => lab.json<VolumeView>(['volume', 'attach', 'disk2', '--host', 'hd1']), (volume) => `${volume.device} on ${volume.head}`)
+  await step('vsky setting set repair.grace 60', () => lab.json(['setting', 'set', 'repair.grace', '60']))
+
+  heading('A storage server loses power')
+  await underWriter(lab, 'hd1', async () => {
+    await step('st2: the plug is pulled', () => lab.powerOff('st2'))
+    await step('the manager has recorded its leg as stale, and the writer goes on', () => until(lab, (volume) => legsOf(volume, 'stale').length > 0), (volume) => `generation ${volume.segments[0]?.generation ?? 0}`)
+    await step('st2 is switched on again', () => lab.powerOn('st2'))
+    await step('its leg is caught up', () => until(lab, whole), () => 'three good legs')
+  })
+  await equal(lab)
+
+  heading('A disk dies')
+  await underWriter(lab, 'hd1', async () => {
+    const dead = (await lab.json<VolumeView>(['volume', 'show', 'disk2'])).segments[0]?.legs.find((leg) => leg.host === 'st3')
+    const number = Number(/\d+$/.exec(dead?.device ?? '')?.[0] ?? 1)
+    await step(`st3: disk ${number} gives errors`, () => lab.faults.set('st3', number, { kind: 'fail', direction: 'both' }))
+    await step('its leg is stale', () => until(lab, (volume) => legsOf(volume, 'stale').length > 0))
+    await step(`vsky disk fail st3:${dead?.device ?? ''}`, () => lab.vsky(['disk', 'fail', `st3:${dead?.device ?? ''}`]))
+    await step('a new leg is made on another disk, and copied', () => until(lab, whole), (volume) => volume.segments[0]?.legs.map((leg) => `${leg.host}:${leg.device}`).join(', ') ?? '')
+  })
+  await equal(lab)
+
+  heading('The head dies, and nobody can ask it')
+  const written = await underWriter(lab, 'hd1', () => new Promise((resolve) => setTimeout(resolve, 1500)))
+  await step('hd1: the plug is pulled', () => lab.powerOff('hd1'))
+  await step('vsky volume attach disk2 --host hd2 --force-from-dead-host', async () => {
+    for (;;) {
+      const result = await lab.vsky(['volume', 'attach', 'disk2', '--host', 'hd2', '--force-from-dead-host'])
+      if (result.code === 0) return
+      if (!result.stderr.includes('answers')) throw new LabError(result.stderr)
+      await new Promise((resolve) => setTimeout(resolve, 500)) // refused as long as the manager has heard hd1 within 4.5 s
+    }
+  }, () => 'hd1 is shut out on every server, hd2 has it')
+  const check = await step('hd2 checks every acknowledged write', () => verifyWritten(lab, 'hd2', '/dev/vsky/disk2', written), ({ lost }) => `${lost} lost of ${written.writes}`)
+  expect(check.lost === 0, `nothing acknowledged was lost (${check.detail})`)
+  await step('the regions that may differ are copied', () => until(lab, whole))
+  await equal(lab)
+
+  heading('One verdict, and nothing left behind')
+  await step('vsky status', () => lab.vsky(['status']), (result) => result.stdout.split('\n')[0] ?? '')
+  await step('st3: its disk is replaced, and in use again', async () => {
+    for (const disk of [1, 2]) {
+      await lab.faults.heal('st3', disk)
+      await lab.vsky(['disk', 'use', `st3:/dev/mapper/disk${disk}`])
+    }
+  })
+  await step('hd1 is switched on again', async () => { await lab.powerOn('hd1'); await lab.waitRegistered() })
+  await step('vsky volume detach disk2; vsky volume delete disk2', async () => { await lab.json(['volume', 'detach', 'disk2']); await lab.json(['volume', 'delete', 'disk2']) })
+  await searchLeftovers(lab)
+}
+
+function legsOf(volume: VolumeView, state: string): readonly unknown[] {
+  return volume.segments.flatMap((segment) => segment.legs.filter((leg) => leg.state === state))
+}
+
+function whole(volume: VolumeView): boolean {
+  return volume.health === 'full' && volume.segments.every((segment) => segment.legs.length === volume.redundancy && segment.legs.every((leg) => leg.state === 'insync'))
+}
+
+async function until(lab: Lab, good: (volume: VolumeView) => boolean): Promise<VolumeView> {
+  const last = performance.now() + 120_000
+  for (;;) {
+    const volume = await lab.json<VolumeView>(['volume', 'show', 'disk2'])
+    if (good(volume)) return volume
+    if (performance.now() > last) throw new LabError(`disk2 is ${volume.health} after two minutes: ${volume.problem}`)
+    await new Promise((resolve) => setTimeout(resolve, 300))
+  }
+}
+
+async function underWriter(lab: Lab, head: string, events: () => Promise<void>): Promise<WriterResult> {
+  const writer = await startWriter(lab, head, '/dev/vsky/disk2', 1024)
+  await events()
+  const written = await writer.stop()
+  say(`the writer did ${written.writes} writes meanwhile; it had to wait ${written.longestMs} ms at most, and met ${written.error === '' ? 'no error' : written.error}`)
+  expect(written.error === '', 'the writer met no error')
+  const check = await verifyWritten(lab, head, '/dev/vsky/disk2', written)
+  expect(check.lost === 0, `nothing acknowledged was lost (${check.detail})`)
+  return written
+}
+
+async function equal(lab: Lab): Promise<void> {
+  const unequal = await step('all legs are compared byte for byte on their servers', () => unequalLegs(lab, 'disk2'), (found) => (found.length === 0 ? 'equal' : found.join('; ')))
+  expect(unequal.length === 0, 'in-sync legs are equal')
+}
+
+async function searchLeftovers(lab: Lab): Promise<void> {
+  const left = await step('a search on every host for logical volumes, exports, sessions, devices, records', async () => {
+    const last = performance.now() + 20_000
+    for (;;) {
+      const found = await leftovers(lab)
+      if (found.length === 0 || performance.now() > last) return found
+      await new Promise((resolve) => setTimeout(resolve, 500)) // a disk that failed is cleaned as soon as it is seen again
+    }
+  }, (found) => (found.length === 0 ? 'nothing' : `${found.length} things`))
   for (const each of left) say(`  left: ${each}`)
   expect(left.length === 0, 'nothing is left on any host')
 }
@@ -107,6 +209,7 @@ async function main(): Promise<void> {
   say(`6 disks of ${formatSizeRounded(1024n ** 3n)}, registered; each is read, and overwritten where it is not zero, in the background`)
   try {
     await story(lab)
+    await secondAct(lab)
   } catch (thrown) {
     failures += 1
     say(`FAILED: ${messageOf(thrown)}`)

@@ -42,7 +42,7 @@ describe('after a head went down without detaching', () => {
   })
 
   it('the source is on a server that answers', () => {
-    expect(chooseSource([leg('st1', 'insync'), leg('st2', 'insync')], (host) => host === 'st2')?.source).to.equal('extent of st2')
+    expect(chooseSource([leg('st1', 'insync'), leg('st2', 'insync')], (each) => each.host === 'st2')?.source).to.equal('extent of st2')
   })
 
   it('a single in-sync leg has nothing to be equalised with', () => {
