@@ -128,9 +128,9 @@ export function checkWish(wanted: VolumeWanted): void {
     const targets = segment.legs.filter((leg) => leg.state === 'syncing')
     if (segment.copy === 'none' && targets.length > 0) throw wrong(`segment ${index} has a leg that needs a copy, and no copy is asked for`)
     if (segment.copy === 'all' && targets.length === 0) throw wrong(`segment ${index} is to be copied, and has no leg that needs it`)
-    // A leg that replaces one on another disk of the same server stands beside it while it is being copied, not longer.
+    // A leg that replaces one on another disk of the same server stands beside it while they are copied to, not as a good one.
     const good = segment.legs.filter((leg) => leg.state === 'insync')
-    for (const group of [good, targets]) if (new Set(group.map((leg) => leg.host)).size !== group.length) throw wrong(`two legs of segment ${index} are on one server`)
+    if (new Set(good.map((leg) => leg.host)).size !== good.length) throw wrong(`two legs of segment ${index} are on one server`)
     if (segment.legs.some((leg) => leg.bytes < segment.bytes)) throw wrong(`a leg of segment ${index} is smaller than the segment`)
     total += segment.bytes
   }

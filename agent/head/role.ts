@@ -57,6 +57,32 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   const patience = createPatience({ dm, clock, log })
   const throttle = createThrottle({ clock, log })
 
+  /** Copies of detached volumes whose end was flushed, by device and layout. */
+  const flushed = new Set<string>()
+
+  /**
+   * A detached volume's copy has ended when no power failure can undo it: nobody doubts a leg of a detached volume later. Until its disks
+   * have written everything out, one region is told as missing.
+   */
+  async function flushCopies(seen: readonly VolumeSeen[]): Promise<readonly VolumeSeen[]> {
+    return Promise.all(seen.map(async (volume) => (volume.scope === 'whole' || volume.layout === 0 ? volume : {
+      ...volume,
+      segments: await Promise.all(volume.segments.map(async (segment) => {
+        const name = nameOf(volume.volume, `s${segment.index}`)
+        const key = `${name} ${volume.layout}`
+        if (segment.inSync < segment.regions || flushed.has(key)) return segment
+        try {
+          await flush(name)
+          flushed.add(key)
+          return segment
+        } catch (thrown) {
+          log.warn('a copy could not be written out yet', { device: name, error: messageOf(thrown) })
+          return { ...segment, inSync: segment.regions - 1 }
+        }
+      })),
+    })))
+  }
+
   /** Tells of I/O that waits, so that it is tried again. */
   function minding(seen: readonly VolumeSeen[]): void {
     for (const { volume, waiting } of seen) {
@@ -78,7 +104,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     if (concerned.length === 0) return
     if (concerned.every((record) => verified.has(record.volume))) {
       const status = await dm.status()
-      const told = concerned.map((record) => seenByStatus(record, status))
+      const told = await flushCopies(concerned.map((record) => seenByStatus(record, status)))
       minding(told)
       onEvent(told)
       return
@@ -86,7 +112,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     const state = await dm.state()
     const seen = await Promise.all(concerned.map((record) => seenOf(record, state)))
     minding(seen)
-    onEvent(seen)
+    onEvent(await flushCopies(seen))
   }
 
   function refuseForeign(wanted: VolumeWanted, present: readonly DevicePresent[]): void {
@@ -268,7 +294,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     verified.add(wanted.volume)
     if (!wasThere) return justMade(wanted)
     pruneLater()
-    return seenByStatus(wanted, await dm.status())
+    return (await flushCopies([seenByStatus(wanted, await dm.status())]))[0] ?? justMade(wanted)
   }
 
   return {
@@ -289,7 +315,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     },
     async observe(copyRate) {
       const [state, strangers] = await Promise.all([dm.state(), sessions.foreign()])
-      const seen = await Promise.all(records.all().map((record) => seenOf(record, state)))
+      const seen = await flushCopies(await Promise.all(records.all().map((record) => seenOf(record, state))))
       const known = new Set(records.all().map((record) => record.volume))
       const foreign: ForeignSeen[] = state.filter((device) => !device.uuid.startsWith('LVM-') && !known.has(readUuid(device.uuid)?.volume ?? ''))
         .map((device) => ({ what: 'dm device', name: device.name, why: readUuid(device.uuid) ? 'of a volume that this head has no record of' : 'not made by Vsky' }))
@@ -313,7 +339,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       if (record && record.attachEpoch > attachEpoch) return // a newer attachment is up: this order is history
       // A disk's cache may hold what no reader has missed yet: from here on it must survive a power failure of its server.
       if (lost === true) await giveUp(volume)
-      else for (const { part } of devicesOf(volume, await devicesPresent())) if (part === 'top' || record?.scope === 'copies') await flush(nameOf(volume, part))
+      else await flush(nameOf(volume, 'top'))
       if (await takeDown(volume) === 'busy') {
         const users = await usersOf(nameOf(volume, 'top'))
         throw new Fault('volume in use', `${record?.name ?? volume} is in use${users === '' ? ': something has its device open' : `: ${users}`}`)
@@ -322,6 +348,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       // Once its devices are gone a volume wants no disks; if the agent dies before they are away, the next order of any volume finds them.
       await records.remove(volume)
       verified.delete(volume)
+      for (const key of flushed) if (key.startsWith(nameOf(volume, 'top'))) flushed.delete(key)
       patience.forget(volume)
       watch()
       await pruneSessions()

@@ -78,7 +78,7 @@ const nearness: readonly LegPlace[] = ['here', 'leaving', 'away', 'lost']
 /** Good legs beside a better placed good one on the same server: what replaced a leg there must not stand beside it. */
 function doubles(legs: readonly RepairLeg[]): readonly RepairLeg[] {
   const good = legs.filter((leg) => leg.state === 'insync').sort((a, b) => nearness.indexOf(a.place) - nearness.indexOf(b.place) || a.slot - b.slot)
-  return good.filter((leg) => good.some((other) => other !== leg && other.host === leg.host && other.place === 'here' && good.indexOf(other) < good.indexOf(leg)))
+  return good.filter((leg, index) => good.findIndex((other) => other.host === leg.host) !== index)
 }
 
 /** Enough good legs stand: these serve, all others go. */

@@ -119,7 +119,7 @@ export class Records {
       host.heardMs = this.world.now
       if (row.bootId === String(host.boot)) continue
       row.bootId = String(host.boot)
-      if (this.volume.phase !== 'detached') for (const each of this.live()) if (each.host === host.name && each.leg === 'insync') each.doubt = true
+      if (this.volume.phase !== 'detached' || this.volume.copyHead !== '') for (const each of this.live()) if (each.host === host.name && (each.leg === 'insync' || each.leg === 'syncing')) each.doubt = true
     }
   }
 

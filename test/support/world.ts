@@ -154,7 +154,8 @@ export class Head {
       ...justMade(record), layout: steps.length === 0 ? record.layout : 0, state: steps.some((step) => step.do === 'create') ? 'partial' : 'up', waiting: this.devices.get('top')?.failed ?? false,
       segments: record.segments.map(({ index, generation }) => {
         const [upper, low]: readonly [Part, Part] = [`s${index}`, `s${index}-low`]
-        return { ...segmentSeen(index, this.#legs(upper), this.#status(upper), this.#legs(low), this.#status(low)), generation }
+        const seen = { ...segmentSeen(index, this.#legs(upper), this.#status(upper), this.#legs(low), this.#status(low)), generation }
+        return record.scope === 'copies' && seen.inSync === seen.regions && !this.#makeSafe(upper) ? { ...seen, inSync: seen.regions - 1 } : seen
       }),
     }
   }
@@ -194,6 +195,17 @@ export class Head {
       const legs = all.map((extent) => must(this.#world.legs.get(extent), 'it was reached').blocks)
       const whole = legs.some((blocks) => blocks.every((version, block) => version >= (acked[block] ?? 0)))
       must(this.#world.flushed[segment], 'one a segment').splice(0, BLOCKS, ...acked.map((version, block) => (whole ? version : Math.min(version, ...legs.map((blocks) => blocks[block] ?? 0)))))
+    }
+    return true
+  }
+
+  /** What was copied for a detached volume is told as copied when no power failure can undo it. */
+  #makeSafe(part: string): boolean {
+    const all = this.#leaves(part)
+    if (!all.every((leg) => this.#world.reachable(this.name, leg))) return false
+    for (const extent of all) {
+      const leg = must(this.#world.legs.get(extent), 'it was reached')
+      leg.safe.splice(0, BLOCKS, ...leg.blocks)
     }
     return true
   }
