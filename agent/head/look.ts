@@ -1,9 +1,10 @@
 /** What a head has of a volume, in the manager's words: the kernel's device numbers become extents, its tables become a layout. */
 import type { SegmentSeen, VolumeSeen, VolumeWanted } from '../../lib/wire/agent.js'
 import type { DeviceState } from '../dm/dmsetup.js'
+import type { DevicePresent } from '../dm/present.js'
 import { readQueueFailed, readStatus } from '../dm/status.js'
 import type { LegHealth, MirrorStatus } from '../dm/status.js'
-import { nameOf, readConcatenation, readQueue, readSegment, readUuid } from '../dm/table.js'
+import { nameOf, REGION_SECTORS, readConcatenation, readQueue, readSegment, readUuid } from '../dm/table.js'
 import type { Part } from '../dm/table.js'
 import { extentOf } from '../iscsi/sysfs.js'
 import { devicesWanted, planVolume } from './plan.js'
@@ -113,6 +114,23 @@ export function segmentSeen(
   }
 }
 
+/**
+ * What is there of a volume whose tables are known to be as recorded, from sysfs and the status lines. Undefined when a device is
+ * missing: then they are not.
+ */
+export function thereByStatus(record: VolumeWanted, status: ReadonlyMap<string, readonly string[]>, present: readonly DevicePresent[]): readonly DeviceThere[] | undefined {
+  const mine = new Map(devicesOf(record.volume, present).map((device) => [device.part, device]))
+  const wanted = devicesWanted(record)
+  if (mine.size !== wanted.length || !wanted.every(({ part }) => mine.has(part))) return undefined
+  return wanted.map(({ part, table }) => ({ part, table, suspended: mine.get(part)?.suspended ?? false, failed: hasFailed(status.get(nameOf(record.volume, part))?.[0] ?? '') }))
+}
+
+/** After an order was carried out: what was loaded a moment ago is well, and of the rest the status was read before. */
+export function seenAfter(wanted: VolumeWanted, status: ReadonlyMap<string, readonly string[]>, touched: ReadonlySet<number | undefined>): VolumeSeen {
+  const [made, before] = [justMade(wanted), seenByStatus(wanted, status)]
+  return { ...made, segments: made.segments.map((segment) => (touched.has(segment.index) ? segment : before.segments.find((each) => each.index === segment.index) ?? segment)) }
+}
+
 /** The same for a volume whose tables are known to be as recorded, from the status lines alone (one process instead of three). */
 export function seenByStatus(record: VolumeWanted, status: ReadonlyMap<string, readonly string[]>): VolumeSeen {
   const devices = new Map<Part, readonly string[]>(devicesWanted(record).map(({ part, table }) => [part, table.kind === 'mirror' ? table.mirror.legs : []]))
@@ -142,4 +160,10 @@ export function justMade(wanted: VolumeWanted): VolumeSeen {
       inSync: segment.copy === 'none' ? 1 : 0, regions: 1,
     })),
   }
+}
+
+/** What copies under way have done so far; undefined when there is none. */
+export function copiedBytes(volumes: readonly VolumeSeen[]): bigint | undefined {
+  const copies = volumes.flatMap((volume) => volume.segments).filter((segment) => segment.inSync < segment.regions)
+  return copies.length === 0 ? undefined : copies.reduce((sum, segment) => sum + BigInt(segment.inSync) * REGION_SECTORS * 512n, 0n)
 }

@@ -12,17 +12,17 @@ import type { NewDevice } from '../dm/dmsetup.js'
 import { createDmEvents } from '../dm/events.js'
 import { devicesPresent } from '../dm/present.js'
 import type { DevicePresent } from '../dm/present.js'
-import { formatConcatenation, formatQueue, formatSegment, nameOf, readUuid, uuidOf } from '../dm/table.js'
-import { REGION_SECTORS } from '../dm/table.js'
+import { formatConcatenation, formatQueue, formatSegment, nameOf, readUuid, segmentOf, uuidOf } from '../dm/table.js'
 import type { Part } from '../dm/table.js'
 import { createSessions } from '../iscsi/sessions.js'
 import type { HeadRole, StillMine } from '../roles.js'
 import { makeLink, refuseForeignLink, removeLinks } from './link.js'
-import { devicesOf, justMade, legsInUse, notReached, seenByStatus, seenOf, thereOf } from './look.js'
+import { copiedBytes, devicesOf, justMade, legsInUse, notReached, seenAfter, seenByStatus, seenOf, thereByStatus, thereOf } from './look.js'
 import { createPatience } from './patience.js'
 import { checkWish, devicesWanted, layer, planVolume } from './plan.js'
-import type { DeviceTable, HeadStep } from './plan.js'
+import type { DeviceTable, DeviceThere, HeadStep } from './plan.js'
 import { openVolumeRecords } from './record.js'
+import { refuseForeign, refuseStale } from './refuse.js'
 import { createThrottle } from './throttle.js'
 import { usersOf } from './users.js'
 
@@ -41,18 +41,26 @@ export interface HeadOptions {
 /** Looks at what is left and tries again, when a device vanished under our hands. */
 const REMOVE_ATTEMPTS = 5
 const FLUSH_MS = 10_000
+/** How often tables are read though they should be as recorded, ms. */
+const VERIFY_MS = 30_000
 
 export async function createHeadRole({ stateDir, udev, run, log, clock, localDevice, onEvent }: HeadOptions): Promise<HeadRole> {
   const dm = createDmsetup({ run, waiting: createRun({ log, maxParallel: { dmsetup: 64 } }), udev })
   const sessions = createSessions({ run, clock, log })
   const records = await openVolumeRecords(stateDir)
   const background = new Set<Promise<void>>()
-  /** Volumes whose tables are known to be as recorded: then a status line is all that has to be read of them. */
-  const verified = new Set<string>()
+  /**
+   * Volumes whose tables are known to be as recorded, with the devices of their legs: then a status line is all that has to be read of
+   * them. Each process that is not started makes a writer's wait for a lost leg shorter.
+   */
+  const verified = new Map<string, ReadonlyMap<string, string>>()
+  let verifiedAtMs = Number.NEGATIVE_INFINITY
   const events = createDmEvents({ dm, clock, log, onEvent: tellOf })
 
   /** Legs of orders that are being carried out: no sweep takes their disks away before they are in a table. */
   const claimed = new Set<string>()
+  /** Volumes about which an order is being carried out. */
+  const ordered = new Set<string>()
   let allowed: bigint | undefined
   const patience = createPatience({ dm, clock, log })
   const throttle = createThrottle({ clock, log })
@@ -115,21 +123,23 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     onEvent(await flushCopies(seen))
   }
 
-  function refuseForeign(wanted: VolumeWanted, present: readonly DevicePresent[]): void {
-    const names = new Set(devicesWanted(wanted).map(({ part }) => nameOf(wanted.volume, part)))
-    const stranger = present.find((device) => names.has(device.name) && readUuid(device.uuid)?.volume !== wanted.volume)
-    if (stranger) throw new Fault('foreign object', `a device-mapper device ${stranger.name} is there that Vsky did not make (uuid ${JSON.stringify(stranger.uuid)})`)
-  }
-
-  function refuseStale(wanted: VolumeWanted, before: VolumeWanted | undefined): void {
-    if (!before) return
-    const order = `volume ${wanted.name}: this order is about`
-    if (before.attachEpoch > wanted.attachEpoch) throw new Fault('stale generation', `${order} attachment ${wanted.attachEpoch}, attachment ${before.attachEpoch} is here`)
-    if (before.layout > wanted.layout) throw new Fault('stale generation', `${order} layout ${wanted.layout}, layout ${before.layout} is here`)
-    for (const { index, generation } of wanted.segments) {
-      const here = before.segments.find((segment) => segment.index === index)?.generation ?? 0
-      if (here > generation) throw new Fault('stale generation', `${order} generation ${generation} of segment ${index}, generation ${here} is here`)
+  /** By their status where the tables are known; once in a while, and where they are not, by everything. */
+  async function lookAtAll(present: readonly DevicePresent[]): Promise<readonly VolumeSeen[]> {
+    const all = records.all()
+    if (clock.monoMs() - verifiedAtMs < VERIFY_MS && all.every((record) => verified.has(record.volume))) {
+      const status = all.length === 0 ? new Map<string, readonly string[]>() : await dm.status()
+      if (all.every((record) => thereByStatus(record, status, present)?.every((device) => !device.suspended))) return all.map((record) => seenByStatus(record, status))
     }
+    const state = await dm.state()
+    const seen = await Promise.all(all.map((record) => seenOf(record, state)))
+    for (const [index, record] of all.entries()) {
+      const inUse = await legsInUse(record.volume, state)
+      if (ordered.has(record.volume) || records.get(record.volume) !== record) continue // an order has changed it since
+      if (seen[index]?.layout === record.layout) verified.set(record.volume, inUse)
+      else verified.delete(record.volume)
+    }
+    verifiedAtMs = clock.monoMs()
+    return seen
   }
 
   interface LegDevices {
@@ -265,6 +275,24 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     verified.delete(wanted.volume)
   }
 
+  interface Look {
+    readonly there: readonly DeviceThere[]
+    /** Extent → device, of the legs in use. */
+    readonly inUse: ReadonlyMap<string, string>
+    readonly status: ReadonlyMap<string, readonly string[]>
+  }
+
+  async function lookAt(volume: string, record: VolumeWanted | undefined, present: readonly DevicePresent[]): Promise<Look> {
+    const inUse = verified.get(volume)
+    if (inUse && record) {
+      const status = await dm.status()
+      const there = thereByStatus(record, status, present)
+      if (there) return { there, inUse, status }
+    }
+    const state = await dm.state()
+    return { there: await thereOf(volume, state), inUse: await legsInUse(volume, state), status: new Map(state.map((device) => [device.name, device.status])) }
+  }
+
   async function attach(wanted: VolumeWanted, stillMine: StillMine): Promise<VolumeSeen> {
     const before = records.get(wanted.volume)
     refuseStale(wanted, before)
@@ -273,16 +301,17 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     await refuseForeignLink(wanted.volume, wanted.name)
     // Tables cost processes: they are read only where there is something of this volume to read.
     await clearOldAttachment(wanted, before, present)
-    const wasThere = devicesOf(wanted.volume, await devicesPresent()).length > 0
-    const state = wasThere ? await dm.state() : []
-    const steps = planVolume(wanted, await thereOf(wanted.volume, state), before === undefined || before.layout < wanted.layout)
-    const legs = await legDevices(wanted, steps, await legsInUse(wanted.volume, state))
+    const now = await devicesPresent()
+    const wasThere = devicesOf(wanted.volume, now).length > 0
+    const { there, inUse, status } = wasThere ? await lookAt(wanted.volume, before, now) : { there: [], inUse: new Map<string, string>(), status: new Map<string, readonly string[]>() }
+    const steps = planVolume(wanted, there, before === undefined || before.layout < wanted.layout)
+    const legs = await legDevices(wanted, steps, inUse)
     if (legs.unreachable.length > 0) {
       pruneLater()
       return notReached(wanted, legs.unreachable)
     }
-    await records.put(wanted) // before any effect, so that a restarted agent knows what is its own
     verified.delete(wanted.volume)
+    await records.put(wanted) // before any effect, so that a restarted agent knows what is its own
     try {
       await build(wanted, steps, legs.devices, stillMine)
     } catch (thrown) {
@@ -291,10 +320,12 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     } finally {
       watch()
     }
-    verified.add(wanted.volume)
+    const used = new Set(wanted.segments.flatMap((segment) => segment.legs.map((leg) => leg.extent)))
+    verified.set(wanted.volume, new Map([...inUse, ...legs.devices].filter(([extent]) => used.has(extent))))
     if (!wasThere) return justMade(wanted)
     pruneLater()
-    return (await flushCopies([seenByStatus(wanted, await dm.status())]))[0] ?? justMade(wanted)
+    const touched = new Set(steps.map((step) => segmentOf(step.part)))
+    return (await flushCopies([seenAfter(wanted, status, touched)]))[0] ?? justMade(wanted)
   }
 
   return {
@@ -314,24 +345,26 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       await Promise.all(background) // devices in use stay up: an agent is not in the data path
     },
     async observe(copyRate) {
-      const [state, strangers] = await Promise.all([dm.state(), sessions.foreign()])
-      const seen = await flushCopies(await Promise.all(records.all().map((record) => seenOf(record, state))))
+      const [present, strangers] = await Promise.all([devicesPresent(), sessions.foreign()])
+      const seen = await flushCopies(await lookAtAll(present))
       const known = new Set(records.all().map((record) => record.volume))
-      const foreign: ForeignSeen[] = state.filter((device) => !device.uuid.startsWith('LVM-') && !known.has(readUuid(device.uuid)?.volume ?? ''))
+      const foreign: ForeignSeen[] = present.filter((device) => !device.uuid.startsWith('LVM-') && !known.has(readUuid(device.uuid)?.volume ?? ''))
         .map((device) => ({ what: 'dm device', name: device.name, why: readUuid(device.uuid) ? 'of a volume that this head has no record of' : 'not made by Vsky' }))
       minding(seen)
       if (copyRate !== undefined) allowed = copyRate
-      await throttle.look(copiedBytes(seen), state.filter((device) => readUuid(device.uuid)?.part === 'top').map((device) => `dm-${device.devno.split(':')[1] ?? ''}`), allowed)
+      await throttle.look(copiedBytes(seen), present.filter((device) => readUuid(device.uuid)?.part === 'top').map((device) => device.kernel), allowed)
       return { volumes: seen, foreign: [...foreign, ...strangers] }
     },
     async attachVolume(wanted, stillMine) {
       checkWish(wanted)
       const legs = wanted.segments.flatMap((segment) => segment.legs.map((leg) => leg.extent))
       for (const leg of legs) claimed.add(leg)
+      ordered.add(wanted.volume)
       try {
         return await attach(wanted, stillMine)
       } finally {
         for (const leg of legs) claimed.delete(leg)
+        ordered.delete(wanted.volume)
       }
     },
     async detachVolume({ volume, attachEpoch, lost }) {
@@ -354,10 +387,4 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       await pruneSessions()
     },
   }
-}
-
-/** What copies under way have done so far; undefined when there is none. */
-function copiedBytes(volumes: readonly VolumeSeen[]): bigint | undefined {
-  const copies = volumes.flatMap((volume) => volume.segments).filter((segment) => segment.inSync < segment.regions)
-  return copies.length === 0 ? undefined : copies.reduce((sum, segment) => sum + BigInt(segment.inSync) * REGION_SECTORS * 512n, 0n)
 }

@@ -22,6 +22,8 @@ import type { Next } from './work.js'
 const LOOK_AGAIN_MS = 30_000
 /** How often a head with attached volumes is looked at, ms. */
 const WATCH_MS = 1000
+/** The same when nothing is being copied and nothing waits: events tell the rest, ms. */
+const CALM_MS = 4000
 
 export async function hostTurn(cluster: Cluster, name: string): Promise<Next> {
   const host = await findHost(cluster.store.read, name)
@@ -123,5 +125,6 @@ export async function headTurn(cluster: Cluster, name: string): Promise<Next> {
     return WATCH_MS
   }
   for (const volume of volumes) cluster.work.kick('volume', volume.id)
-  return WATCH_MS
+  const calm = cluster.seen.get(name)?.volumes.every((volume) => !volume.waiting && volume.layout > 0 && volume.segments.every((segment) => segment.inSync === segment.regions && segment.legs.every((leg) => leg.health === 'A'))) ?? false
+  return calm ? CALM_MS : WATCH_MS
 }

@@ -147,10 +147,13 @@ export async function addExtent(tx: Tx, extent: Omit<ExtentRow, 'lun' | 'state' 
   )
 }
 
-/** The lowest LUN number that no extent of this host has. */
+/**
+ * The lowest LUN number from 1 that no extent of this host has. Not 0: where LUN 0 is not mapped for an initiator the kernel's target
+ * answers with a dummy disk of its own (tpg_virt_lun0), which a scan then takes for the LUN.
+ */
 async function freeLun(tx: Tx, host: string): Promise<number> {
   const row = await tx.get(
-    `select case when not exists (select 1 from extents where host = ? and lun = 0) then 0 else
+    `select case when not exists (select 1 from extents where host = ? and lun = 1) then 1 else
        (select min(e.lun) + 1 from extents e where e.host = ? and not exists
          (select 1 from extents n where n.host = e.host and n.lun = e.lun + 1)) end as lun`, [host, host])
   return numberOf(row ?? {}, 'lun')

@@ -14,9 +14,12 @@ describe('the look at device-mapper devices', () => {
       await mkdir(join(folder, block, 'dm'), { recursive: true })
       await writeFile(join(folder, block, 'dm/name'), `${name}\n`)
       await writeFile(join(folder, block, 'dm/uuid'), `${uuid}\n`)
+      await writeFile(join(folder, block, 'dm/suspended'), block === 'dm-12' ? '1\n' : '0\n')
     }
     await mkdir(join(folder, 'sda'))
     await mkdir(join(folder, 'dm-7/dm'), { recursive: true })
-    expect([...await devicesPresent(folder)].sort((a, b) => a.name.localeCompare(b.name))).to.deep.equal([{ name: 'plain', uuid: '' }, { name: 'vsky-a', uuid: 'VSKY-a-top' }])
+    expect([...await devicesPresent(folder)].sort((a, b) => a.name.localeCompare(b.name))).to.deep.equal([
+      { name: 'plain', uuid: '', suspended: true, kernel: 'dm-12' }, { name: 'vsky-a', uuid: 'VSKY-a-top', suspended: false, kernel: 'dm-0' },
+    ])
   })
 })

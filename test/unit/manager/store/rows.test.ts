@@ -271,8 +271,8 @@ describe('the store', () => {
 
     it('have LUNs of their own on each server', async () => {
       await store.change(async (tx) => { for (const [id, name] of [['e1', 'st1'], ['e2', 'st2'], ['e3', 'st1']] as const) await addExtent(tx, extent(id, name), 'allocated') })
-      expect((await extentsOnHost(db, 'st1')).map((each) => each.lun)).to.have.members([0, 1])
-      expect((await extentsOnHost(db, 'st2')).map((each) => each.lun)).to.deep.equal([0])
+      expect((await extentsOnHost(db, 'st1')).map((each) => each.lun)).to.have.members([1, 2])
+      expect((await extentsOnHost(db, 'st2')).map((each) => each.lun)).to.deep.equal([1])
     })
 
     it('always take the lowest LUN that is free, whatever came and went', async () => {
@@ -290,7 +290,7 @@ describe('the store', () => {
             }
             await addExtent(tx, extent(`e${index}`), 'allocated')
             const taken = new Set(luns.values())
-            luns.set(`e${index}`, Array.from({ length: 20 }, (_, lun) => lun).find((lun) => !taken.has(lun)) ?? -1)
+            luns.set(`e${index}`, Array.from({ length: 20 }, (_, lun) => lun + 1).find((lun) => !taken.has(lun)) ?? -1)
           }
           expect(new Map((await extentsOnHost(tx, 'st1')).map((each) => [each.id, each.lun]))).to.deep.equal(luns)
         })
