@@ -8,6 +8,8 @@ import type { Dmsetup } from './dmsetup.js'
 
 /** Waiting processes at most: each costs some 2 MB. */
 const WAITERS = 32
+/** So long an event waits for others that come with it, ms. */
+const TOGETHER_MS = 20
 /** Between two looks at the counters of the devices beyond, ms. */
 const LOOK_MS = 100
 
@@ -31,8 +33,22 @@ export function createDmEvents({ dm, clock, log, onEvent }: DmEventsOptions): Dm
   let beyond: readonly string[] = []
   let looking: Promise<void> | undefined
 
+  const told = new Set<string>()
+  let telling: Promise<void> | undefined
+
+  /** A dead server fails many mirrors at once: what comes while one look is under way is looked at together after it. */
+  async function tellAll(): Promise<void> {
+    while (told.size > 0) {
+      const names = [...told]
+      told.clear()
+      await onEvent(names).catch((thrown: unknown) => { log.warn('a device-mapper event could not be looked at', { devices: names, error: messageOf(thrown) }) })
+    }
+    telling = undefined
+  }
+
   const tell = (names: readonly string[]): void => {
-    void onEvent(names).catch((thrown: unknown) => { log.warn('a device-mapper event could not be looked at', { devices: names, error: messageOf(thrown) }) })
+    for (const name of names) told.add(name)
+    telling ??= clock.sleep(TOGETHER_MS).then(tellAll)
   }
 
   const counters = (): Promise<ReadonlyMap<string, number>> => dm.counters().catch(() => new Map<string, number>())
@@ -98,6 +114,7 @@ export function createDmEvents({ dm, clock, log, onEvent }: DmEventsOptions): Dm
       for (const each of all) each.stop.abort()
       await Promise.all(all.map((each) => each.done))
       await looking
+      await telling
     },
   }
 }

@@ -16,6 +16,7 @@ import { formatConcatenation, formatQueue, formatSegment, nameOf, readUuid, segm
 import type { Part } from '../dm/table.js'
 import { createSessions } from '../iscsi/sessions.js'
 import type { HeadRole, StillMine } from '../roles.js'
+import { createFlush } from './flush.js'
 import { makeLink, refuseForeignLink, removeLinks } from './link.js'
 import { copiedBytes, devicesOf, justMade, legsInUse, notReached, seenAfter, seenByStatus, seenOf, thereByStatus, thereOf } from './look.js'
 import { createPatience } from './patience.js'
@@ -40,7 +41,8 @@ export interface HeadOptions {
 
 /** Looks at what is left and tries again, when a device vanished under our hands. */
 const REMOVE_ATTEMPTS = 5
-const FLUSH_MS = 10_000
+/** How old a status may be for an order, ms. */
+const STATUS_FRESH_MS = 2000
 /** How often tables are read though they should be as recorded, ms. */
 const VERIFY_MS = 30_000
 
@@ -55,6 +57,14 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
    */
   const verified = new Map<string, ReadonlyMap<string, string>>()
   let verifiedAtMs = Number.NEGATIVE_INFINITY
+  let last: { readonly atMs: number; readonly status: ReadonlyMap<string, readonly string[]> } | undefined
+
+  async function readStatus(): Promise<ReadonlyMap<string, readonly string[]>> {
+    const atMs = clock.monoMs()
+    const status = await dm.status()
+    last = { atMs, status }
+    return status
+  }
   const events = createDmEvents({ dm, clock, log, onEvent: tellOf })
 
   /** Legs of orders that are being carried out: no sweep takes their disks away before they are in a table. */
@@ -65,31 +75,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   const patience = createPatience({ dm, clock, log })
   const throttle = createThrottle({ clock, log })
 
-  /** Copies of detached volumes whose end was flushed, by device and layout. */
-  const flushed = new Set<string>()
-
-  /**
-   * A detached volume's copy has ended when no power failure can undo it: nobody doubts a leg of a detached volume later. Until its disks
-   * have written everything out, one region is told as missing.
-   */
-  async function flushCopies(seen: readonly VolumeSeen[]): Promise<readonly VolumeSeen[]> {
-    return Promise.all(seen.map(async (volume) => (volume.scope === 'whole' || volume.layout === 0 ? volume : {
-      ...volume,
-      segments: await Promise.all(volume.segments.map(async (segment) => {
-        const name = nameOf(volume.volume, `s${segment.index}`)
-        const key = `${name} ${volume.layout}`
-        if (segment.inSync < segment.regions || flushed.has(key)) return segment
-        try {
-          await flush(name)
-          flushed.add(key)
-          return segment
-        } catch (thrown) {
-          log.warn('a copy could not be written out yet', { device: name, error: messageOf(thrown) })
-          return { ...segment, inSync: segment.regions - 1 }
-        }
-      })),
-    })))
-  }
+  const flush = createFlush({ run, log })
 
   /** Tells of I/O that waits, so that it is tried again. */
   function minding(seen: readonly VolumeSeen[]): void {
@@ -107,27 +93,29 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       .filter(({ table }) => table.kind === 'queue' || (table.kind === 'mirror' && table.mirror.legs.length > 1)).map(({ part }) => nameOf(record.volume, part))))
   }
 
+  function tellManager(seen: readonly VolumeSeen[]): void {
+    minding(seen)
+    onEvent(seen)
+  }
+
   async function tellOf(names: readonly string[]): Promise<void> {
     const concerned = records.all().filter((record) => names.some((name) => name.startsWith(nameOf(record.volume, 'top'))))
     if (concerned.length === 0) return
     if (concerned.every((record) => verified.has(record.volume))) {
-      const status = await dm.status()
-      const told = await flushCopies(concerned.map((record) => seenByStatus(record, status)))
-      minding(told)
-      onEvent(told)
+      const status = await readStatus()
+      tellManager(await flush.copies(concerned.map((record) => seenByStatus(record, status))))
       return
     }
     const state = await dm.state()
     const seen = await Promise.all(concerned.map((record) => seenOf(record, state)))
-    minding(seen)
-    onEvent(await flushCopies(seen))
+    tellManager(await flush.copies(seen))
   }
 
   /** By their status where the tables are known; once in a while, and where they are not, by everything. */
   async function lookAtAll(present: readonly DevicePresent[]): Promise<readonly VolumeSeen[]> {
     const all = records.all()
     if (clock.monoMs() - verifiedAtMs < VERIFY_MS && all.every((record) => verified.has(record.volume))) {
-      const status = all.length === 0 ? new Map<string, readonly string[]>() : await dm.status()
+      const status = all.length === 0 ? new Map<string, readonly string[]>() : await readStatus()
       if (all.every((record) => thereByStatus(record, status, present)?.every((device) => !device.suspended))) return all.map((record) => seenByStatus(record, status))
     }
     const state = await dm.state()
@@ -227,15 +215,6 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     for (const { part, table } of wanted) if (there.has(part) && table.kind === 'mirror') await dm.fail(nameOf(volume, part), table.mirror.length)
   }
 
-  /** Throws when the device can't be written out now: writes that are held for a lost leg would keep this waiting for ever. */
-  async function flush(name: string): Promise<void> {
-    if (!(await devicesPresent()).some((each) => each.name === name)) return
-    const result = await run({ file: 'blockdev', args: ['--flushbufs', `/dev/mapper/${name}`], timeoutMs: FLUSH_MS })
-    if (result.exit.kind !== 'code' || result.exit.code !== 0) {
-      throw new Fault('agent failed', result.exit.kind === 'timeout' ? `its writes did not end within ${FLUSH_MS / 1000} s: they wait for a lost leg` : `its cache could not be written out: ${result.stderr.trim().slice(0, 200)}`)
-    }
-  }
-
   /** Frees what no volume of this head has in its layout. */
   function pruneSessions(): Promise<void> {
     return sessions.prune((extent) => claimed.has(extent) || records.all().some((volume) => volume.segments.some((segment) => segment.legs.some((leg) => leg.extent === extent))))
@@ -285,7 +264,8 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   async function lookAt(volume: string, record: VolumeWanted | undefined, present: readonly DevicePresent[]): Promise<Look> {
     const inUse = verified.get(volume)
     if (inUse && record) {
-      const status = await dm.status()
+      // The order often answers a report of a moment ago. A leg that has failed since makes an event of its own.
+      const status = last && clock.monoMs() - last.atMs < STATUS_FRESH_MS ? last.status : await readStatus()
       const there = thereByStatus(record, status, present)
       if (there) return { there, inUse, status }
     }
@@ -318,6 +298,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       await undo(wanted, present).catch((second: unknown) => { log.warn('a failed attach could not be taken back', { volume: wanted.name, error: messageOf(second) }) })
       throw thrown
     } finally {
+      last = undefined // of tables that are no longer
       watch()
     }
     const used = new Set(wanted.segments.flatMap((segment) => segment.legs.map((leg) => leg.extent)))
@@ -325,7 +306,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     if (!wasThere) return justMade(wanted)
     pruneLater()
     const touched = new Set(steps.map((step) => segmentOf(step.part)))
-    return (await flushCopies([seenAfter(wanted, status, touched)]))[0] ?? justMade(wanted)
+    return (await flush.copies([seenAfter(wanted, status, touched)]))[0] ?? justMade(wanted)
   }
 
   return {
@@ -346,7 +327,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     },
     async observe(copyRate) {
       const [present, strangers] = await Promise.all([devicesPresent(), sessions.foreign()])
-      const seen = await flushCopies(await lookAtAll(present))
+      const seen = await flush.copies(await lookAtAll(present))
       const known = new Set(records.all().map((record) => record.volume))
       const foreign: ForeignSeen[] = present.filter((device) => !device.uuid.startsWith('LVM-') && !known.has(readUuid(device.uuid)?.volume ?? ''))
         .map((device) => ({ what: 'dm device', name: device.name, why: readUuid(device.uuid) ? 'of a volume that this head has no record of' : 'not made by Vsky' }))
@@ -372,7 +353,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       if (record && record.attachEpoch > attachEpoch) return // a newer attachment is up: this order is history
       // A disk's cache may hold what no reader has missed yet: from here on it must survive a power failure of its server.
       if (lost === true) await giveUp(volume)
-      else await flush(nameOf(volume, 'top'))
+      else await flush.device(nameOf(volume, 'top'))
       if (await takeDown(volume) === 'busy') {
         const users = await usersOf(nameOf(volume, 'top'))
         throw new Fault('volume in use', `${record?.name ?? volume} is in use${users === '' ? ': something has its device open' : `: ${users}`}`)
@@ -381,7 +362,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       // Once its devices are gone a volume wants no disks; if the agent dies before they are away, the next order of any volume finds them.
       await records.remove(volume)
       verified.delete(volume)
-      for (const key of flushed) if (key.startsWith(nameOf(volume, 'top'))) flushed.delete(key)
+      flush.forget(volume)
       patience.forget(volume)
       watch()
       await pruneSessions()

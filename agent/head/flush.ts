@@ -1,0 +1,54 @@
+/** Writing out what disks hold in their caches, where a power failure must not be able to undo what was told as done. */
+import { Fault, messageOf } from '../../lib/faults.js'
+import type { Log, Run } from '../../lib/ports.js'
+import type { VolumeSeen } from '../../lib/wire/agent.js'
+import { devicesPresent } from '../dm/present.js'
+import { nameOf } from '../dm/table.js'
+
+export interface Flush {
+  /** Throws when the device can't be written out now: writes that are held for a lost leg would keep this waiting for ever. */
+  device(name: string): Promise<void>
+  /**
+   * A detached volume's copy has ended when no power failure can undo it: nobody doubts a leg of a detached volume later. Until its disks
+   * have written everything out, one region is told as missing.
+   */
+  copies(seen: readonly VolumeSeen[]): Promise<readonly VolumeSeen[]>
+  forget(volume: string): void
+}
+
+const FLUSH_MS = 10_000
+
+export function createFlush({ run, log }: { readonly run: Run; readonly log: Log }): Flush {
+  /** Segments whose copy's end was written out, by device and layout. */
+  const done = new Set<string>()
+
+  async function device(name: string): Promise<void> {
+    if (!(await devicesPresent()).some((each) => each.name === name)) return
+    const result = await run({ file: 'blockdev', args: ['--flushbufs', `/dev/mapper/${name}`], timeoutMs: FLUSH_MS })
+    if (result.exit.kind !== 'code' || result.exit.code !== 0) {
+      throw new Fault('agent failed', result.exit.kind === 'timeout' ? `its writes did not end within ${FLUSH_MS / 1000} s: they wait for a lost leg` : `its cache could not be written out: ${result.stderr.trim().slice(0, 200)}`)
+    }
+  }
+
+  async function segmentOf(volume: VolumeSeen, segment: VolumeSeen['segments'][number]): Promise<VolumeSeen['segments'][number]> {
+    const name = nameOf(volume.volume, `s${segment.index}`)
+    const key = `${name} ${volume.layout}`
+    if (segment.inSync < segment.regions || done.has(key)) return segment
+    try {
+      await device(name)
+      done.add(key)
+      return segment
+    } catch (thrown) {
+      log.warn('a copy could not be written out yet', { device: name, error: messageOf(thrown) })
+      return { ...segment, inSync: segment.regions - 1 }
+    }
+  }
+
+  return {
+    device,
+    copies: (seen) => Promise.all(seen.map(async (volume) => (volume.scope === 'whole' || volume.layout === 0 ? volume : { ...volume, segments: await Promise.all(volume.segments.map((segment) => segmentOf(volume, segment))) }))),
+    forget(volume) {
+      for (const key of done) if (key.startsWith(nameOf(volume, 'top'))) done.delete(key)
+    },
+  }
+}
