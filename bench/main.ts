@@ -1,6 +1,7 @@
 /**
  * `npm run bench`: what a volume costs, as ratios to one raw LUN over the same network, all from one run in the lab. Rounds alternate
  * between the candidates, so that what else the machine does hits all of them. Options: --rounds N (3), --seconds S (3), --repeats N (20).
+ * `--repair`: what losses cost instead (bench/repair.ts).
  */
 import { cpus, totalmem } from 'node:os'
 import { dirname } from 'node:path'
@@ -9,6 +10,7 @@ import type { VolumeView } from '../lib/api/views.js'
 import { Lab } from '../tools/lab/lab.js'
 import { defaultWish } from '../tools/lab/plan.js'
 import { table } from '../tools/cli/print.js'
+import { repairBench } from './repair.js'
 
 const NAME = 'bench'
 const dist = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -82,7 +84,7 @@ async function throughput(lab: Lab): Promise<void> {
   // The raw LUN: one of a volume of its own, used through its SCSI disk with no device-mapper above it.
   const raw = await lab.json<VolumeView>(['volume', 'create', 'raw', '--size', '256MiB', '--redundancy', '1'])
   await lab.json(['volume', 'attach', 'raw', '--host', 'hd1'])
-  const disk = await lab.must('hd1', ['bash', '-c', `dmsetup remove vsky-${raw.id} vsky-${raw.id}-s0 && for d in /sys/block/sd*; do tail -c +5 $d/device/vpd_pg80 | grep -q ${raw.segments[0]?.legs[0]?.extent ?? '?'} && echo /dev/\${d##*/}; done`])
+  const disk = await lab.must('hd1', ['bash', '-c', `dmsetup remove vsky-${raw.id} vsky-${raw.id}-body vsky-${raw.id}-s0 && for d in /sys/block/sd*; do tail -c +5 $d/device/vpd_pg80 | grep -q ${raw.segments[0]?.legs[0]?.extent ?? '?'} && echo /dev/\${d##*/}; done`])
   const all = [{ name: 'raw LUN', device: disk.trim() }, ...targets]
   await lab.service('mgr1', 'stop') // it would put the taken-down volume right again
   for (const { device } of all) await lab.must('hd1', ['dd', 'if=/dev/urandom', `of=${device}`, 'bs=1M', 'count=192', 'oflag=direct', 'status=none'], { timeoutMs: 120_000 })
@@ -111,6 +113,13 @@ console.log('every host is a user-mode-linux kernel on these same cores, disks i
 await Lab.down(NAME)
 const stop = (): void => { void Lab.down(NAME).then(() => process.exit(130)) }
 process.once('SIGINT', stop).once('SIGTERM', stop)
+if (process.argv.includes('--repair')) {
+  const at = process.argv.indexOf('--servers')
+  const servers = (at < 0 ? '3,5,8' : process.argv[at + 1] ?? '').split(',').map(Number)
+  if (servers.some((count) => !Number.isInteger(count) || count < 3 || count > 12)) throw new Error('--servers takes numbers from 3 to 12 with commas between them')
+  await repairBench({ dist, repeats: option('repeats', 10), servers })
+  process.exit(0)
+}
 try {
   const lab = await Lab.up({ ...defaultWish, name: NAME, heads: 1, diskBytes: 1536n * 1024n ** 2n, dist }, (line) => { console.log(line) })
   await new Promise((resolve) => setTimeout(resolve, 10_000)) // the disks are cleaned in the background meanwhile

@@ -27,7 +27,7 @@ export interface Mutation<T> {
 
 export async function mutate<T>({ cluster, method, params, signal, intend, answer }: Mutation<T>): Promise<T> {
   const digest = createHash('sha256').update(JSON.stringify(params, (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value))).digest('hex')
-  const begun = await cluster.store.change(async (tx): Promise<{ about: string; kick?: string }> => {
+  const begun = await cluster.store.change(async (tx): Promise<{ about: string; kick?: string; done?: boolean }> => {
     const known = await findRequest(tx, params.request)
     if (known) return { about: joined(known, method, digest).about }
     const intent = await intend(tx)
@@ -37,7 +37,7 @@ export async function mutate<T>({ cluster, method, params, signal, intend, answe
   }).catch((thrown: unknown) => {
     throw thrown instanceof EpochLost ? staleEpoch(thrown) : thrown
   })
-  if (begun.kick !== undefined) cluster.work.kick(begun.kick, begun.about)
+  if (begun.kick !== undefined && begun.done !== true) cluster.work.kick(begun.kick, begun.about)
   await ended(cluster, params.request, method, signal)
   return answer(begun.about)
 }

@@ -33,9 +33,9 @@ export function lookAtAttached(layout: number, segments: readonly SegmentFacts[]
   const unreachable = new Map(seen.unreachable.map((leg) => [leg.extent, leg.why]))
   const current = seen.layout === layout
   let reload = !current || seen.state !== 'up'
+  const health = new Map(current ? seen.segments.flatMap((each) => each.legs.map((leg) => [leg.extent, leg.health] as const)) : [])
   for (const segment of segments) {
     const there = current ? seen.segments.find((each) => each.index === segment.index) : undefined
-    const health = new Map((there?.legs ?? []).map((leg) => [leg.extent, leg.health]))
     const lost = (leg: LegFacts): string | undefined => unreachable.get(leg.extent) ?? failures[health.get(leg.extent) ?? '']
     const loss = decideLoss(segment.legs.filter((leg) => health.has(leg.extent) || unreachable.has(leg.extent) || !current), lost)
     if (loss.kind === 'unavailable') {
@@ -57,5 +57,22 @@ export function lookAtAttached(layout: number, segments: readonly SegmentFacts[]
     const unread = segment.legs.filter((leg) => leg.state === 'insync' && health.get(leg.extent) === 'R').map((leg) => leg.extent)
     if (unread.length > 0) decision.readErrors.push({ segment: segment.index, extents: unread })
   }
-  return { ...decision, reload }
+  const beside = lossesBeside(segments, decision.stale.flatMap((each) => each.extents), health).filter((each) => !decision.stale.some((one) => one.segment === each.segment))
+  const insync = decision.insync.filter((each) => !beside.some((one) => one.segment === each.segment)) // looked at again with the next layout
+  return { ...decision, insync, stale: [...decision.stale, ...beside], reload: reload || beside.length > 0 }
+}
+
+/**
+ * A disk that failed to write for one segment will most likely fail for the others: a hung one takes its time each time (some 13 s), and
+ * the volume's writers would wait as often. So its other legs go with the first, wherever a good one remains.
+ */
+function lossesBeside(segments: readonly SegmentFacts[], gone: readonly string[], health: ReadonlyMap<string, string>): AttachedDecision['stale'] {
+  const all = segments.flatMap((segment) => segment.legs)
+  const disks = new Map(all.filter((leg) => gone.includes(leg.extent) && (health.get(leg.extent) === 'D' || health.get(leg.extent) === 'F')).map((leg) => [leg.disk, leg.host]))
+  if (disks.size === 0) return []
+  return segments.flatMap((segment) => {
+    const loss = decideLoss(segment.legs, (leg) => (disks.has(leg.disk) ? 'its disk failed in another segment' : undefined))
+    if (loss.kind !== 'drop') return []
+    return [{ segment: segment.index, extents: loss.extents, why: `${[...new Set(segment.legs.filter((leg) => loss.extents.includes(leg.extent)).map((leg) => leg.host))].join(', ')}: its disk failed in another segment` }]
+  })
 }

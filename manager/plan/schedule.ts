@@ -42,7 +42,7 @@ export function scheduleCopies(wishes: readonly CopyWish[], limits: CopyLimits):
   const start: string[] = []
   const hold: { readonly key: string; readonly why: string }[] = []
   for (const wish of wishes.filter((each) => !each.running).sort(urgency)) {
-    const obstacle = wish.paused ? 'paused' : wish.head === '' ? 'no head server can copy it' : claims(wish).find(([key, limit]) => (used.get(key) ?? 0) >= limit)?.[2]
+    const obstacle = wish.paused ? 'paused' : wish.head === '' ? 'no head can copy it now: none is online, or its own is being told a new layout' : claims(wish).find(([key, limit]) => (used.get(key) ?? 0) >= limit)?.[2]
     if (obstacle !== undefined) hold.push({ key: wish.key, why: obstacle })
     else {
       take(wish)

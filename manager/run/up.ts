@@ -72,6 +72,7 @@ async function decide(cluster: Cluster, id: string, there: VolumeSeen): Promise<
       const segment = facts.find((each) => each.index === loss.segment)
       if (segment) await commitStale(cluster, tx, now, segment, loss.extents, loss.why)
     }
+    for (const each of decision.readErrors) await tellReadErrors(cluster, tx, now, each)
     for (const caughtUp of decision.insync) {
       await commitInSync(cluster, tx, volume, caughtUp)
       // In the same commit: a leg that this one replaces, on another disk of its server, must never stand beside it as a good one.
@@ -91,6 +92,19 @@ function onlyCopies(facts: readonly SegmentFacts[], decision: AttachedDecision):
   const failed = [...decision.stale.map((each) => ({ segment: each.segment, why: each.why })), ...decision.unavailable.map((each) => ({ segment: each.segment, why: each.reason }))]
   const stale = failed.map(({ segment, why }) => ({ segment, why, extents: facts.find((each) => each.index === segment)?.legs.filter((leg) => leg.state === 'syncing').map((leg) => leg.extent) ?? [] }))
   return { ...decision, unavailable: [], stale: stale.filter((each) => each.extents.length > 0), reload: decision.reload || stale.length > 0 }
+}
+
+/** Once for each layout: the kernel tells that it happened, not how often. */
+async function tellReadErrors(
+  cluster: Cluster, tx: ChangeTx, { volume, extents }: Pick<VolumeFacts, 'volume' | 'extents'>, { segment, extents: legs }: AttachedDecision['readErrors'][number],
+): Promise<void> {
+  for (const extent of extents.filter((each) => legs.includes(each.id) && cluster.readErrors.get(each.id) !== volume.layout)) {
+    cluster.readErrors.set(extent.id, volume.layout)
+    await tx.event({
+      kind: 'read error', about: 'volume', name: volume.name,
+      text: `segment ${segment}: the leg on ${extent.host}, disk ${extent.disk}, could not be read somewhere; others are read instead, and it still takes every write`,
+    })
+  }
 }
 
 async function commitInSync(cluster: Cluster, tx: ChangeTx, volume: VolumeRow, { segment, extents }: { readonly segment: number; readonly extents: readonly string[] }): Promise<void> {

@@ -44,6 +44,18 @@ describe('an attached volume', () => {
     expect(decision.stale).to.deep.equal([{ segment: 0, extents: [two], why: 'st2: st2: no login' }])
   })
 
+  it('loses all its legs on a disk that failed to write for one of its segments, but no last good one', () => {
+    const leg = (segment: number, disk: string, state: 'insync' | 'syncing' = 'insync'): SegmentFacts['legs'][number] => ({ extent: `${segment}${disk}`.padStart(32, '0'), host: `server of ${disk}`, disk, slot: 0, state })
+    const all: readonly SegmentFacts[] = [
+      { index: 0, generation: 1, legs: [leg(0, 'a'), leg(0, 'b')] }, { index: 1, generation: 1, legs: [leg(1, 'b'), leg(1, 'c')] },
+      { index: 2, generation: 1, legs: [leg(2, 'b')] }, { index: 3, generation: 1, legs: [leg(3, 'c'), leg(3, 'b', 'syncing')] },
+    ]
+    const told: VolumeSeen = { ...seen(1, ['A', 'A']), segments: all.map(({ index, legs }) => ({ index, generation: 1, inSync: 8, regions: 8, legs: legs.map((each) => ({ extent: each.extent, health: index === 0 && each.disk === 'b' ? 'D' as const : 'A' as const })) })) }
+    const decision = lookAtAttached(1, all, told)
+    expect(decision.stale.map((each) => [each.segment, each.extents])).to.deep.equal([[0, [leg(0, 'b').extent]], [1, [leg(1, 'b').extent]], [3, [leg(3, 'b').extent]]])
+    expect([decision.insync, decision.unavailable]).to.deep.equal([[], []])
+  })
+
   it('waits when its last good leg failed', () => {
     expect(lookAtAttached(1, facts(1, 'syncing'), seen(1, ['D', 'A'])).unavailable).to.deep.equal([{ segment: 0, reason: 'st1: a write failed' }])
   })

@@ -44,7 +44,7 @@ describe('the order of copies', () => {
     expect(why({ perHead: 1 }, x, wish('y', 's3/0', 's4/0'))).to.equal('y: 1 copies run on head h1')
     expect(why({ perCluster: 1 }, x, wish('y', 's3/0', 's4/0', { head: 'h2' }))).to.equal('y: 1 copies run in the cluster')
     expect(why({}, wish('y', 's1/0', 's2/0', { paused: true }))).to.equal('y: paused')
-    expect(why({}, wish('y', 's1/0', 's2/0', { head: '' }))).to.equal('y: no head server can copy it')
+    expect(why({}, wish('y', 's1/0', 's2/0', { head: '' }))).to.equal('y: no head can copy it now: none is online, or its own is being told a new layout')
   })
 })
 

@@ -1,0 +1,148 @@
+/**
+ * `npm run bench -- --repair`: how long what was lost takes to be whole again, what a copy costs the writers beside it, and how long a
+ * writer waits when something fails. Options: --repeats N (10) of each failure, --servers 3,5,8.
+ */
+import type { DiskView, EventView, StatusView, VolumeView } from '../lib/api/views.js'
+import { formatSizeRounded } from '../lib/units.js'
+import { table } from '../tools/cli/print.js'
+import { Lab } from '../tools/lab/lab.js'
+import { defaultWish } from '../tools/lab/plan.js'
+import type { LabWish } from '../tools/lab/plan.js'
+import { startWriter } from '../tools/lab/trial.js'
+
+const NAME = 'bench'
+const MIB = 1024n * 1024n
+
+export interface RepairBenchOptions {
+  readonly dist: string
+  readonly repeats: number
+  readonly servers: readonly number[]
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+async function inLab<T>(dist: string, wish: Partial<LabWish>, work: (lab: Lab) => Promise<T>): Promise<T> {
+  await Lab.down(NAME)
+  const lab = await Lab.up({ ...defaultWish, diskBytes: 1024n * MIB, extentSize: '64MiB', ...wish, name: NAME, dist })
+  try {
+    await pause(8000) // the disks are cleaned in the background meanwhile
+    return await work(lab)
+  } finally {
+    await lab.down()
+  }
+}
+
+async function healthy(lab: Lab, limitMs = 300_000): Promise<void> {
+  const until = performance.now() + limitMs
+  for (;;) {
+    const status = await lab.json<StatusView>(['status'])
+    if (status.verdict === 'healthy') return
+    if (performance.now() > until) throw new Error(`not healthy after ${limitMs / 1000} s: ${status.reasons.join('; ')}`)
+    await pause(300)
+  }
+}
+
+/** Loses the fullest disk; gives what was on it and the seconds until all is whole. */
+async function loseDisk(lab: Lab): Promise<{ readonly bytes: bigint; readonly seconds: number }> {
+  for (let volume = 0; volume < 6; volume += 1) {
+    await lab.json(['volume', 'create', `b${volume}`, '--size', '256MiB', '--redundancy', '2'])
+    await lab.json(['volume', 'attach', `b${volume}`, '--host', volume % 2 === 0 ? 'hd1' : 'hd2'])
+  }
+  const [fullest] = (await lab.json<readonly DiskView[]>(['disk', 'list'])).map((disk) => ({ disk, used: BigInt(disk.bytes) - BigInt(disk.freeBytes) })).sort((a, b) => Number(b.used - a.used))
+  const from = performance.now()
+  await lab.json(['disk', 'fail', `${fullest?.disk.host ?? ''}:${fullest?.disk.device ?? ''}`])
+  await pause(500)
+  await healthy(lab)
+  return { bytes: fullest?.used ?? 0n, seconds: (performance.now() - from) / 1000 }
+}
+
+async function copyRate(lab: Lab): Promise<string> {
+  const view = await lab.json<VolumeView>(['volume', 'create', 'raw', '--size', '512MiB', '--redundancy', '2'])
+  await lab.json(['volume', 'attach', 'raw', '--host', 'hd1'])
+  const disks = await Promise.all((view.segments[0]?.legs ?? []).map((leg) => lab.must('hd1', ['bash', '-c', `for d in /sys/block/sd*; do tail -c +5 $d/device/vpd_pg80 | grep -q ${leg.extent} && echo /dev/\${d##*/}; done`])))
+  const rates: number[] = []
+  for (let round = 0; round < 3; round += 1) {
+    const from = performance.now()
+    await lab.must('hd1', ['dd', `if=${disks[0]?.trim() ?? ''}`, 'of=/dev/null', 'bs=512K', 'iflag=direct', 'status=none'])
+    await lab.must('hd1', ['dd', 'if=/dev/zero', `of=${disks[1]?.trim() ?? ''}`, 'bs=512K', 'count=128', 'oflag=direct', 'status=none'])
+    rates.push(64 / ((performance.now() - from) / 1000)) // read here, written there: what a copy of 64 MiB takes when each waits for the other
+  }
+  const leg = view.segments[0]?.legs[1]
+  const known = (await lab.json<readonly EventView[]>(['event', 'list', '--limit', '1'])).at(-1)?.seq ?? 0
+  await lab.json(['disk', 'fail', `${leg?.host ?? ''}:${leg?.device ?? ''}`])
+  await pause(500)
+  await healthy(lab)
+  const events = (await lab.json<readonly EventView[]>(['event', 'list', '--after', String(known), '--limit', '200']))
+  const spans = events.filter((event) => event.kind === 'copy begins').map((begin) => {
+    const segment = /segment \d+/.exec(begin.text)?.[0] ?? ''
+    const end = events.find((event) => event.kind === 'leg in sync' && event.seq > begin.seq && event.text.startsWith(`${segment}:`))
+    return 64 / (((end?.atMs ?? begin.atMs) - begin.atMs) / 1000)
+  })
+  const middle = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
+  return `raw copy between two LUNs ${middle(rates).toFixed(0)} MiB/s; resync of a segment ${middle(spans).toFixed(0)} MiB/s, layouts included: ${(middle(spans) / Math.max(1, middle(rates))).toFixed(2)} of it`
+}
+
+/** 99th percentile of a write, ms: idle, and while the same volume is being copied. */
+async function writersBeside(lab: Lab): Promise<string> {
+  const view = await lab.json<VolumeView>(['volume', 'create', 'busy', '--size', '512MiB', '--redundancy', '2'])
+  await lab.json(['volume', 'attach', 'busy', '--host', 'hd1'])
+  const p99 = async (): Promise<number> => {
+    const text = await lab.must('hd1', ['fio', '--name=j', '--filename=/dev/vsky/busy', '--direct=1', '--ioengine=libaio', '--runtime=5', '--time_based', '--size=192M', '--output-format=json', '--thread', '--rw=randwrite', '--bs=4k', '--iodepth=4'], { timeoutMs: 60_000 })
+    const parsed = JSON.parse(text.slice(text.indexOf('{'))) as { jobs: readonly { write: { clat_ns: { percentile: Record<string, number> } } }[] }
+    return (parsed.jobs[0]?.write.clat_ns.percentile['99.000000'] ?? 0) / 1e6
+  }
+  const idle = await p99()
+  const leg = view.segments[0]?.legs[1]
+  await lab.json(['disk', 'fail', `${leg?.host ?? ''}:${leg?.device ?? ''}`])
+  await pause(1000)
+  const copying = await p99()
+  await healthy(lab)
+  return `4k random writes at depth 4, 99th percentile: ${idle.toFixed(1)} ms idle, ${copying.toFixed(1)} ms while the volume is copied (${(copying / Math.max(0.1, idle)).toFixed(1)} times)`
+}
+
+/** Longest wait of a writer for each kind of failure, ms. */
+async function stalls(lab: Lab, repeats: number): Promise<readonly { readonly kind: string; readonly values: readonly number[] }[]> {
+  await lab.json(['volume', 'create', 'stall', '--size', '64MiB', '--redundancy', '3'])
+  await lab.json(['volume', 'attach', 'stall', '--host', 'hd1'])
+  const kinds: readonly (readonly [string, (host: string, disk: number) => Promise<void>, (host: string, disk: number) => Promise<void>])[] = [
+    ['a server loses power', (host) => lab.powerOff(host), (host) => lab.powerOn(host)],
+    ['its link is cut', (host) => lab.cut({ from: 'hd1', to: host, plane: 'data', oneWay: false }), () => lab.heal()],
+    ['its disk gives errors', (host, disk) => lab.faults.set(host, disk, { kind: 'fail', direction: 'both' }), (host, disk) => lab.faults.heal(host, disk)],
+  ]
+  const results: { kind: string; values: number[] }[] = kinds.map(([kind]) => ({ kind, values: [] }))
+  for (let round = 0; round < repeats; round += 1) {
+    for (const [index, [, fail, mend]] of kinds.entries()) {
+      const legs = (await lab.json<VolumeView>(['volume', 'show', 'stall'])).segments[0]?.legs ?? []
+      const leg = legs[round % legs.length]
+      const [host, disk] = [leg?.host ?? '', Number(/\d+$/.exec(leg?.device ?? '')?.[0] ?? 1)]
+      const writer = await startWriter(lab, 'hd1', '/dev/vsky/stall', 256)
+      await fail(host, disk)
+      await pause(8000)
+      results[index]?.values.push((await writer.stop()).longestMs)
+      await mend(host, disk)
+      await pause(1000)
+      await healthy(lab)
+    }
+  }
+  return results
+}
+
+export async function repairBench({ dist, repeats, servers }: RepairBenchOptions): Promise<void> {
+  const lost: { servers: number; bytes: bigint; seconds: number }[] = []
+  for (const count of servers) lost.push({ servers: count, ...await inLab(dist, { storage: count, heads: 2 }, loseDisk) })
+  console.log('\nTime to full redundancy after the loss of the fullest disk, 6 volumes of 256 MiB with 2 legs on two heads:')
+  console.log(table(lost, [
+    { title: 'SERVERS', of: (each) => String(each.servers), right: true }, { title: 'LOST', of: (each) => formatSizeRounded(each.bytes), right: true }, { title: 'SECONDS', of: (each) => each.seconds.toFixed(1), right: true },
+    { title: 'MIB/S', of: (each) => (Number(each.bytes / MIB) / each.seconds).toFixed(0), right: true },
+  ]))
+  await inLab(dist, { storage: 4, heads: 1 }, async (lab) => {
+    console.log(`\n${await copyRate(lab)}`)
+    console.log(await writersBeside(lab))
+  })
+  const waits = await inLab(dist, { storage: 4, heads: 1 }, (lab) => stalls(lab, repeats))
+  console.log(`\nLongest wait of a writer (4k, synchronous), ${repeats} times each, ms:`)
+  console.log(table(waits, [
+    { title: 'WHEN', of: (each) => each.kind }, { title: 'MEDIAN', of: (each) => String([...each.values].sort((a, b) => a - b)[Math.floor(each.values.length / 2)] ?? 0), right: true },
+    { title: 'WORST', of: (each) => String(Math.max(...each.values)), right: true },
+  ]))
+}
