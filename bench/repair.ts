@@ -59,7 +59,7 @@ async function loseDisk(lab: Lab): Promise<{ readonly bytes: bigint; readonly se
 async function copyRate(lab: Lab): Promise<string> {
   const view = await lab.json<VolumeView>(['volume', 'create', 'raw', '--size', '512MiB', '--redundancy', '2'])
   await lab.json(['volume', 'attach', 'raw', '--host', 'hd1'])
-  const disks = await Promise.all((view.segments[0]?.legs ?? []).map((leg) => lab.must('hd1', ['bash', '-c', `for d in /sys/block/sd*; do tail -c +5 $d/device/vpd_pg80 | grep -q ${leg.extent} && echo /dev/\${d##*/}; done`])))
+  const disks = await Promise.all((view.segments[0]?.legs ?? []).map((leg) => lab.must('hd1', ['bash', '-c', `for d in /sys/block/sd*; do tail -c +5 $d/device/vpd_pg80 | grep -q ${leg.extent} && echo /dev/\${d##*/}; done; true`])))
   const rates: number[] = []
   for (let round = 0; round < 3; round += 1) {
     const from = performance.now()
