@@ -40,6 +40,8 @@ export const faults = {
   'foreign object': { code: 1111, class: 'conflict', correction: 'something that Vsky did not make stands in the way: remove or rename it by hand' },
 
   'host online': { code: 1112, class: 'conflict', correction: 'ask it: detach the volume there, or stop the host first' },
+  'not cancellable': { code: 1113, class: 'conflict', correction: 'copies can be held instead: vsky setting set resync.paused 1' },
+  'host not in use': { code: 1114, class: 'conflict', correction: 'vsky host use takes it into use again; or choose another host' },
 
   'no room': { code: 1201, class: 'no room', correction: 'add a disk on a storage server that holds no leg of this volume' },
   'too few servers': { code: 1202, class: 'no room', correction: 'ask for fewer legs, or add storage servers' },

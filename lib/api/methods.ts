@@ -42,7 +42,7 @@ export const apiMethods = {
   hostShow: method('vsky.host.show', 'One host, with what is on it that Vsky did not make', { role: 'viewer', faults: ['unknown host'] },
     struct({ host: reference }), hostView),
 
-  hostDrainPlan: method('vsky.host.drainPlan', 'What moving all legs away from a storage server would do', { role: 'viewer', faults: ['unknown host', 'wrong role'] },
+  hostDrainPlan: method('vsky.host.drainPlan', 'What moving all legs away from a storage server would do', { role: 'viewer', faults: ['unknown host'] },
     struct({ host: reference }), movePlanView),
   hostDrain: method('vsky.host.drain', 'Moves all legs away from a storage server; for a head: refused while volumes are attached, then nothing is attached to it any more',
     { role: 'operator', mutates: true, faults: ['unknown host', 'no room', 'volume attached'] }, struct({ host: reference, request }), hostView),
@@ -84,7 +84,7 @@ export const apiMethods = {
     struct({ volume: reference }), volumeView),
   volumeAttach: method('vsky.volume.attach', 'Makes the volume appear as /dev/vsky/NAME on a head server',
     { role: 'operator', mutates: true,
-      faults: ['unknown volume', 'unknown host', 'wrong role', 'host offline', 'host online', 'volume attached', 'volume busy', 'data unavailable', 'wrong device', 'foreign object', 'agent failed', 'timed out'] },
+      faults: ['unknown volume', 'unknown host', 'wrong role', 'host offline', 'host online', 'host not in use', 'volume attached', 'volume busy', 'data unavailable', 'wrong device', 'foreign object', 'agent failed', 'timed out'] },
     struct({
       volume: reference, host: reference,
       /** The head that has it is lost: it is shut out first. */
@@ -103,7 +103,7 @@ export const apiMethods = {
     struct({ after: optional(int()), limit: optional(int({ min: 1, max: 1000 })), waitMs: optional(int({ max: 30_000 })) }), list(eventView)),
   jobList: method('vsky.job.list', 'Jobs: those that run or wait, then the newest `ended` of the others', { role: 'viewer' },
     struct({ ended: optional(int({ max: 1000 })) }), list(jobView)),
-  jobCancel: method('vsky.job.cancel', 'Ends an evacuation or a drain; what has been moved stays where it is', { role: 'operator', mutates: true, faults: ['unknown job', 'job finished', 'wrong role'] },
+  jobCancel: method('vsky.job.cancel', 'Ends an evacuation or a drain; what has been moved stays where it is', { role: 'operator', mutates: true, faults: ['unknown job', 'job finished', 'not cancellable'] },
     struct({ job: reference, request }), jobView),
   settingList: method('vsky.setting.list', 'All settings, for the cluster or as they hold for one volume', { role: 'viewer', faults: ['unknown volume'] },
     struct({ volume: optional(reference) }), list(settingView)),

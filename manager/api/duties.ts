@@ -5,10 +5,10 @@ import { planMove } from '../plan/move.js'
 import type { MovePlan, MovingLeg } from '../plan/move.js'
 import { online } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
-import { placeDisks } from '../run/repair.js'
+import { loadFleet, placeDisks } from '../run/repair.js'
 import type { DiskDuty, ExtentRow, HostDuty, HostRow } from '../state/rows.js'
 import type { Reader } from '../store/db.js'
-import { allDisks, allHosts, setDiskDuty, setHostDuty } from '../store/hosts.js'
+import { allDisks, setDiskDuty, setHostDuty } from '../store/hosts.js'
 import { addJob, endJob } from '../store/jobs.js'
 import { loadSettings } from '../store/settings.js'
 import type { ChangeTx } from '../store/store.js'
@@ -31,9 +31,8 @@ async function planFor(cluster: Cluster, db: Reader, extents: readonly ExtentRow
       goodElsewhere: others.filter((each) => each.leg === 'insync' && online(cluster, each.host)).length,
     })
   }
-  const [hosts, disks, settings] = [await allHosts(db), await allDisks(db), await loadSettings(db)]
-  const room = placeDisks(cluster, { hosts: new Map(hosts.map((host) => [host.name, host])), disks: new Map(disks.map((disk) => [disk.id, disk])), taken: new Map() })
-  return planMove(legs, room.filter((disk) => !leaving(disk.id)), BigInt(settings.of('resync.rate')) * MIB)
+  const room = placeDisks(cluster, await loadFleet(db)).filter((disk) => !leaving(disk.id))
+  return planMove(legs, room, BigInt((await loadSettings(db)).of('resync.rate')) * MIB)
 }
 
 async function diskPlan(cluster: Cluster, db: Reader, reference: string): Promise<{ readonly id: string; readonly label: string; readonly plan: MovePlan }> {
@@ -65,8 +64,7 @@ export function diskEvacuate(cluster: Cluster, params: ApiParams<'diskEvacuate'>
       await setDiskDuty(tx, id, 'evacuate')
       await addJob(tx, { id: cluster.random.hex(16), kind: 'evacuate', about: id, name: label, segment: 0, note: 'its legs are copied elsewhere', bytes: plan.bytes, createdAt: cluster.clock.nowMs() })
       await tx.event({ kind: 'disk evacuation begins', about: 'disk', name: label, text: `${plan.legs} legs of ${plan.volumes.length} volumes, ${plan.bytes} bytes` })
-      cluster.work.kick('repair', 'cluster')
-      return { about: id, kick: 'repair', done: true }
+      return { about: id, done: true }
     },
     answer: (id) => diskShow(cluster, { disk: id }),
   })
@@ -82,12 +80,9 @@ function diskDuty(cluster: Cluster, method: string, duty: DiskDuty, text: string
         if (disk.duty === 'evacuate') await endJob(tx, 'evacuate', disk.id, 0, 'cancelled', text, cluster.clock.nowMs())
         await tx.event({ kind: `disk ${duty === 'use' ? 'in use' : duty}`, about: 'disk', name: `${disk.host}:${disk.device}`, text })
       }
-      return { about: disk.id, kick: 'disk', done: true }
+      return { about: disk.id, done: true }
     },
-    answer: (id) => {
-      cluster.work.kick('repair', 'cluster')
-      return diskShow(cluster, { disk: id })
-    },
+    answer: (id) => diskShow(cluster, { disk: id }),
   })
 }
 
@@ -115,12 +110,9 @@ export function hostDrain(cluster: Cluster, params: ApiParams<'hostDrain'>, sign
       await setHostDuty(tx, host.name, 'drain')
       await addJob(tx, { id: cluster.random.hex(16), kind: 'drain', about: host.name, name: host.name, segment: 0, note: 'its legs are copied elsewhere', bytes: plan.bytes, createdAt: cluster.clock.nowMs() })
       await tx.event({ kind: 'host drain begins', about: 'host', name: host.name, text: `${plan.legs} legs of ${plan.volumes.length} volumes, ${plan.bytes} bytes` })
-      return { about: host.name, kick: 'host', done: true }
+      return { about: host.name, done: true }
     },
-    answer: (name) => {
-      cluster.work.kick('repair', 'cluster')
-      return hostShow(cluster, { host: name })
-    },
+    answer: (name) => hostShow(cluster, { host: name }),
   })
 }
 
@@ -137,10 +129,9 @@ function hostDuty(
         if (host.duty === 'drain') await endJob(tx, 'drain', host.name, 0, 'cancelled', text, cluster.clock.nowMs())
         await tx.event({ kind: `host ${duty === 'use' ? 'in use' : duty}`, about: 'host', name: host.name, text })
       }
-      return { about: host.name, kick: 'host', done: true }
+      return { about: host.name, done: true }
     },
     answer: async (name) => {
-      cluster.work.kick('repair', 'cluster')
       for (const volume of await volumesOnHead(cluster.store.read, name)) cluster.work.kick('volume', volume.id)
       return hostShow(cluster, { host: name })
     },

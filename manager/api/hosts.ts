@@ -69,7 +69,7 @@ export async function hostHeartbeat(cluster: Cluster, params: ApiParams<'hostHea
   return { known, epoch: cluster.store.epoch }
 }
 
-/** Of the calling agent's own volumes: the newest word on them, minutes before nobody would have asked. */
+/** What an agent tells of volumes on its own host the moment that something happens to them; the look at the host comes up to 4 s later. */
 export async function hostReport(cluster: Cluster, { name, bootId, incarnation, volumes }: ApiParams<'hostReport'>): Promise<ApiResult<'hostReport'>> {
   const host = await findHost(cluster.store.read, name)
   if (host?.incarnation !== incarnation || host.bootId !== bootId) return {}

@@ -40,15 +40,14 @@ export function jobCancel(cluster: Cluster, params: ApiParams<'jobCancel'>, sign
       const job = await findJob(tx, params.job)
       if (!job) throw new Fault('unknown job', `there is no job ${JSON.stringify(params.job)}`)
       if (job.state !== 'waiting' && job.state !== 'running') throw new Fault('job finished', `job ${job.id} (${job.kind} of ${job.name}) is ${job.state} already`)
-      if (job.kind === 'resync') throw new Fault('wrong role', `a resync gives ${job.name} back what it has lost: it can be paused (vsky setting set resync.paused 1), not cancelled`)
+      if (job.kind === 'resync') throw new Fault('not cancellable', `Cannot cancel job ${job.id}: a resync gives ${job.name} back what it has lost`)
       if (job.kind === 'evacuate' && await findDisk(tx, job.about)) await setDiskDuty(tx, job.about, 'use')
       if (job.kind === 'drain' && await findHost(tx, job.about)) await setHostDuty(tx, job.about, 'use')
       await endJob(tx, job.kind, job.about, 0, 'cancelled', 'cancelled by a person: what has been moved stays where it is', cluster.clock.nowMs())
       await tx.event({ kind: 'job cancelled', about: job.kind === 'drain' ? 'host' : 'disk', name: job.name, text: job.kind })
-      return { about: job.id, kick: 'repair', done: true }
+      return { about: job.id, done: true }
     },
     async answer(id) {
-      cluster.work.kick('repair', 'cluster')
       const job = await findJob(cluster.store.read, id)
       if (!job) throw new Fault('unknown job', `job ${id} is forgotten`)
       return showJob(cluster, job)

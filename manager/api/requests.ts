@@ -10,6 +10,8 @@ import type { ChangeTx } from '../store/store.js'
 /** How long a call waits for its work before it answers `timed out` (the work goes on, and the same call waits again), ms. */
 const WAIT_MS = 25_000
 
+export type Intent = { readonly about: string; readonly kick: string } | { readonly about: string; readonly done: true }
+
 export interface Mutation<T> {
   readonly cluster: Cluster
   readonly method: string
@@ -18,26 +20,28 @@ export interface Mutation<T> {
   readonly signal: AbortSignal
   /**
    * Checks and records the intent, in one transaction; gives the id of the object that the work is about, and the turn that does it.
-   * Throws a Fault to refuse: then nothing is recorded. `done` when the transaction was all there is to do.
+   * Throws a Fault to refuse: then nothing is recorded. `done`: the transaction was all that the caller waits for; the cluster's repair
+   * then sees what follows from it.
    */
-  readonly intend: (tx: ChangeTx) => Promise<{ readonly about: string; readonly kick: string; readonly done?: boolean }>
+  readonly intend: (tx: ChangeTx) => Promise<Intent>
   /** Makes the answer when the work is done. */
   readonly answer: (about: string) => Promise<T>
 }
 
 export async function mutate<T>({ cluster, method, params, signal, intend, answer }: Mutation<T>): Promise<T> {
   const digest = createHash('sha256').update(JSON.stringify(params, (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value))).digest('hex')
-  const begun = await cluster.store.change(async (tx): Promise<{ about: string; kick?: string; done?: boolean }> => {
+  const begun = await cluster.store.change(async (tx): Promise<Intent | { readonly about: string }> => {
     const known = await findRequest(tx, params.request)
     if (known) return { about: joined(known, method, digest).about }
     const intent = await intend(tx)
     await openRequest(tx, { id: params.request, method, digest, about: intent.about, nowMs: cluster.clock.nowMs() })
-    if (intent.done === true) await finishRequestById(tx, params.request)
+    if ('done' in intent) await finishRequestById(tx, params.request)
     return intent
   }).catch((thrown: unknown) => {
     throw thrown instanceof EpochLost ? staleEpoch(thrown) : thrown
   })
-  if (begun.kick !== undefined && begun.done !== true) cluster.work.kick(begun.kick, begun.about)
+  if ('kick' in begun) cluster.work.kick(begun.kick, begun.about)
+  if ('done' in begun) cluster.work.kick('repair', 'cluster')
   await ended(cluster, params.request, method, signal)
   return answer(begun.about)
 }

@@ -31,10 +31,9 @@ export function settingSet(cluster: Cluster, params: ApiParams<'settingSet'>, si
       if (wrong !== undefined) throw new Fault('bad parameter', wrong)
       await putSetting(tx, name, value, volume?.id)
       await tx.event({ kind: 'setting', about: volume ? 'volume' : 'manager', name: volume?.name ?? cluster.name, text: `${name} is ${value ?? 'as it was at first'}` })
-      return { about: volume ? `${name}@${volume.id}` : name, kick: 'repair', done: true }
+      return { about: volume ? `${name}@${volume.id}` : name, done: true }
     },
     async answer(about) {
-      cluster.work.kick('repair', 'cluster')
       const [key = '', volume] = about.split('@')
       return show(await loadSettings(cluster.store.read), key as SettingName, volume)
     },

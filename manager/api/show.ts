@@ -1,6 +1,7 @@
 /** Makes the views that the API answers from the records. */
 import type { DiskView, HostView, VolumeSummary, VolumeView } from '../../lib/api/views.js'
 import { healthOf } from '../plan/health.js'
+import type { LegFacts } from '../plan/segment.js'
 import { online } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
 import { loadFacts, reachability, segmentFacts } from '../run/facts.js'
@@ -34,7 +35,7 @@ export async function showVolume(cluster: Cluster, volume: VolumeRow): Promise<V
   const facts = await loadFacts(cluster.store.read, volume)
   const disks = new Map((await allDisks(cluster.store.read)).map((disk) => [disk.id, disk]))
   return {
-    ...await summary(cluster, facts),
+    ...summarise(cluster, facts, await reachability(cluster, cluster.store.read)),
     segments: facts.segments.map((segment) => ({
       index: segment.index, offset: segment.offset, bytes: segment.bytes, generation: segment.generation,
       legs: facts.extents.filter((extent) => extent.segment === segment.index).map((extent) => ({
@@ -45,15 +46,12 @@ export async function showVolume(cluster: Cluster, volume: VolumeRow): Promise<V
   }
 }
 
-export async function summarise(cluster: Cluster, volume: VolumeRow): Promise<VolumeSummary> {
-  return summary(cluster, await loadFacts(cluster.store.read, volume))
-}
-
-async function summary(cluster: Cluster, facts: VolumeFacts): Promise<VolumeSummary> {
+/** `reachable` comes from run/facts.ts: once for as many volumes as are shown. */
+export function summarise(cluster: Cluster, facts: VolumeFacts, reachable: (leg: LegFacts) => boolean): VolumeSummary {
   const { volume } = facts
   const { health, problem } = volume.phase === 'creating'
     ? { health: 'full' as const, problem: '' }
-    : healthOf(segmentFacts(facts), volume.redundancy, await reachability(cluster.store.read, (host) => online(cluster, host)))
+    : healthOf(segmentFacts(facts), volume.redundancy, reachable)
   return {
     id: volume.id, name: volume.name, bytes: volume.bytes, redundancy: volume.redundancy, state: volume.phase, head: volume.head, device: volume.device,
     attachEpoch: volume.attachEpoch, health, problem: [volume.problem, problem, cluster.waiting.get(volume.id) ?? ''].filter((each) => each !== '').join('; '), createdAt: volume.createdAt,

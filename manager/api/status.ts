@@ -1,7 +1,6 @@
 /** One verdict on the cluster, from what may not be whole: volumes that nothing speaks against are not looked at one by one. */
 import type { ApiResult } from '../../lib/api/methods.js'
 import type { LegFacts } from '../plan/segment.js'
-import { healthOf } from '../plan/health.js'
 import { online } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
 import { loadFacts, reachability, segmentFacts } from '../run/facts.js'
@@ -11,6 +10,7 @@ import { allDisks, allHosts } from '../store/hosts.js'
 import { openJobs } from '../store/jobs.js'
 import { segmentsInDoubt, volumeById, volumesUnderWay } from '../store/volumes.js'
 import { showJob } from './jobs.js'
+import { summarise } from './show.js'
 
 type StatusView = ApiResult<'status'>
 
@@ -22,7 +22,7 @@ export async function status(cluster: Cluster): Promise<StatusView> {
   const underWay = await volumesUnderWay(db)
   const lists = { degraded: [] as string[], oneCopy: [] as string[], unavailable: [] as string[] }
   const reasons: string[] = hostsOffline.map((host) => `${host} is offline`)
-  const reachable = await reachability(db, (host) => online(cluster, host))
+  const reachable = await reachability(cluster, db)
   for (const id of new Set([...doubtful.keys(), ...underWay.filter((volume) => volume.phase !== 'creating').map((volume) => volume.id)])) {
     const volume = await volumeById(db, id)
     if (volume) judge(cluster, await loadFacts(db, volume), reachable, lists, reasons)
@@ -35,12 +35,11 @@ export async function status(cluster: Cluster): Promise<StatusView> {
 
 function judge(cluster: Cluster, facts: VolumeFacts, reachable: (leg: LegFacts) => boolean, lists: { degraded: string[]; oneCopy: string[]; unavailable: string[] }, reasons: string[]): void {
   const { volume } = facts
-  const segments = segmentFacts(facts)
-  const { health, problem } = healthOf(segments, volume.redundancy, reachable)
+  const { health, problem } = summarise(cluster, facts, reachable)
   if (health === 'full' && volume.problem === '') return
   if (health === 'unavailable' || volume.problem !== '') lists.unavailable.push(volume.name)
   else lists.degraded.push(volume.name)
-  const thin = segments.some(({ legs }) => legs.filter((leg) => leg.state === 'insync' && reachable(leg)).length < 2)
+  const thin = segmentFacts(facts).some(({ legs }) => legs.filter((leg) => leg.state === 'insync' && reachable(leg)).length < 2)
   if (health === 'degraded' && volume.redundancy > 1 && thin) lists.oneCopy.push(volume.name)
-  reasons.push(`${volume.name}: ${[volume.problem, problem, cluster.waiting.get(volume.id) ?? ''].filter((each) => each !== '').join('; ')}`)
+  reasons.push(`${volume.name}: ${problem}`)
 }

@@ -10,9 +10,9 @@ import { online } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
 import { loadFacts, reachability, segmentFacts } from '../run/facts.js'
 import { stopCopying } from '../run/copying.js'
-import { placeDisks } from '../run/repair.js'
+import { loadFleet, placeDisks } from '../run/repair.js'
 import type { HostRow, VolumeRow } from '../state/rows.js'
-import { allDisks, allHosts, findHost } from '../store/hosts.js'
+import { findHost } from '../store/hosts.js'
 import type { Reader } from '../store/db.js'
 import type { ChangeTx } from '../store/store.js'
 import { endJobsAbout } from '../store/jobs.js'
@@ -28,7 +28,8 @@ export async function knownVolume(db: Reader, reference: string): Promise<Volume
 }
 
 export async function volumeList(cluster: Cluster): Promise<ApiResult<'volumeList'>> {
-  return Promise.all((await allVolumes(cluster.store.read)).map((volume) => summarise(cluster, volume)))
+  const reachable = await reachability(cluster, cluster.store.read)
+  return Promise.all((await allVolumes(cluster.store.read)).map(async (volume) => summarise(cluster, await loadFacts(cluster.store.read, volume), reachable)))
 }
 
 export async function volumeShow(cluster: Cluster, { volume }: ApiParams<'volumeShow'>): Promise<ApiResult<'volumeShow'>> {
@@ -54,19 +55,14 @@ export function volumeCreate(cluster: Cluster, params: ApiParams<'volumeCreate'>
 /** Places every leg and writes the whole volume down: from here on it exists, and the turn only makes it real. */
 async function plan(cluster: Cluster, tx: ChangeTx, id: string, { name, bytes, redundancy = limits.defaultRedundancy }: ApiParams<'volumeCreate'>): Promise<void> {
   const segments = layOutVolume(bytes, cluster.extentBytes)
-  const hosts = new Map((await allHosts(tx)).map((host) => [host.name, host]))
-  const disks = await allDisks(tx)
-  const placement = placeLegs(
-    { segments: segments.map((segment) => segment.extentBytes), redundancy },
-    placeDisks(cluster, { hosts, disks: new Map(disks.map((disk) => [disk.id, disk])), taken: new Map() }),
-  )
+  const fleet = await loadFleet(tx)
+  const placement = placeLegs({ segments: segments.map((segment) => segment.extentBytes), redundancy }, placeDisks(cluster, fleet))
   if (placement.kind === 'refused') throw new Fault(placement.why, `Cannot create volume ${name}: ${placement.reason}`)
-  const hostOf = new Map(disks.map((disk) => [disk.id, disk.host]))
   await addVolume(tx, { id, name, bytes, redundancy, createdAt: cluster.clock.nowMs() })
   for (const segment of segments) {
     await addSegment(tx, { volume: id, index: segment.index, offset: segment.offset, bytes: segment.bytes, generation: 1 })
     for (const [slot, disk] of (placement.legs[segment.index] ?? []).entries()) {
-      await addExtent(tx, { id: cluster.random.hex(16), disk, host: hostOf.get(disk) ?? '', volume: id, segment: segment.index, slot, bytes: segment.extentBytes }, 'allocated')
+      await addExtent(tx, { id: cluster.random.hex(16), disk, host: fleet.disks.get(disk)?.host ?? '', volume: id, segment: segment.index, slot, bytes: segment.extentBytes }, 'allocated')
     }
   }
 }
@@ -80,12 +76,12 @@ export function volumeAttach(cluster: Cluster, params: ApiParams<'volumeAttach'>
       if (!head) throw new Fault('unknown host', `there is no host ${JSON.stringify(params.host)}`)
       if (!head.roles.includes('head')) throw new Fault('wrong role', `${head.name} is not a head server (its role: ${head.roles.join(', ')})`)
       if (params.fromDeadHost === true && volume.head !== '') return shutOutFirst(cluster, tx, volume, head)
-      if (head.duty !== 'use') throw new Fault('host offline', `${head.name} is not in use (${head.duty}): vsky host use ${head.name} takes it back`)
+      refuseUnused(head)
       if (volume.phase === 'attached') throw new Fault('volume attached', `${volume.name} is attached to ${volume.head} already`)
       if (volume.phase !== 'detached') throw new Fault('volume busy', `${volume.name} is ${volume.phase}`)
       if (!online(cluster, head.name)) throw new Fault('host offline', `${head.name} does not answer`)
       const facts = await loadFacts(tx, volume)
-      const health = healthOf(segmentFacts(facts), volume.redundancy, await reachability(tx, (host) => online(cluster, host)))
+      const health = healthOf(segmentFacts(facts), volume.redundancy, await reachability(cluster, tx))
       if (health.health === 'unavailable') throw new Fault('data unavailable', `Cannot attach volume ${volume.name}: ${health.problem}`)
       await updateVolume(tx, volume.id, { phase: 'attaching', head: head.name, attachEpoch: volume.attachEpoch + 1, attachBoot: head.bootId, problem: '', ...(volume.copyHead === head.name ? { copyHead: '', copyBoot: '' } : {}) })
       await changeLayout(tx, volume.id)
@@ -111,11 +107,16 @@ export function volumeDetach(cluster: Cluster, params: ApiParams<'volumeDetach'>
   })
 }
 
+/** A person has drained it, or counts it as lost. */
+function refuseUnused(head: HostRow): void {
+  if (head.duty !== 'use') throw new Fault('host not in use', `${head.name} is not in use: its duty is ${head.duty}`)
+}
+
 /** To another head than the one that has it, without that one's help: it must be silent, or be known to have failed. */
 async function shutOutFirst(cluster: Cluster, tx: ChangeTx, volume: VolumeRow, head: HostRow): Promise<{ about: string; kick: string }> {
   const old = await findHost(tx, volume.head)
   if (head.name === volume.head) throw new Fault('volume attached', `${volume.name} is attached to ${volume.head} already`)
-  if (head.duty !== 'use') throw new Fault('host offline', `${head.name} is not in use (${head.duty})`)
+  refuseUnused(head)
   if (!online(cluster, head.name)) throw new Fault('host offline', `${head.name} does not answer`)
   if (old && old.duty !== 'failed' && online(cluster, old.name)) throw new Fault('host online', `Cannot take volume ${volume.name} from ${old.name}: it answers`)
   if (volume.phase === 'fencing' && volume.nextHead !== '') throw new Fault('volume busy', `${volume.name} is being moved to ${volume.nextHead}`)

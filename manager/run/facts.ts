@@ -11,6 +11,8 @@ import { allDisks, allHosts } from '../store/hosts.js'
 import { loadSettings } from '../store/settings.js'
 import { extentsOf, segmentsOf } from '../store/volumes.js'
 import type { Reader } from '../store/db.js'
+import { online } from './cluster.js'
+import type { Cluster } from './cluster.js'
 
 export interface VolumeFacts {
   readonly volume: VolumeRow
@@ -46,7 +48,7 @@ export function serversInUse({ extents }: Pick<VolumeFacts, 'extents'>): readonl
  * What the head is to make of it. While it is detached nobody writes to it, so one source is enough for a copy, on a server that
  * answers; another one each time, so that a source that can't be read is not tried for ever.
  */
-export function volumeWanted({ volume, segments, extents, hosts, waitSeconds }: VolumeFacts, online: (host: string) => boolean): VolumeWanted {
+export function volumeWanted({ volume, segments, extents, hosts, waitSeconds }: VolumeFacts, answers: (host: string) => boolean): VolumeWanted {
   const head = must(hosts.get(headOf(volume)), `volume ${volume.name} is attached to, or copied by, a known host`)
   const whole = volume.phase !== 'detached'
   const copied = new Set(extents.filter((extent) => extent.leg === 'syncing').map((extent) => extent.segment))
@@ -62,7 +64,7 @@ export function volumeWanted({ volume, segments, extents, hosts, waitSeconds }: 
     segments: segments.filter((segment) => whole || copied.has(segment.index)).map((segment) => {
       const all = tableOrder(extents.filter((extent) => extent.segment === segment.index).map((extent) => ({ ...extent, extent: extent.id, state: extent.leg })),
         { head: head.name, segment: segment.index })
-      const sources = all.filter((leg) => leg.state === 'insync' && online(leg.host))
+      const sources = all.filter((leg) => leg.state === 'insync' && answers(leg.host))
       const source = sources[volume.layout % Math.max(1, sources.length)]
       const legs = whole || !source ? all : [source, ...all.filter((leg) => leg.state === 'syncing')]
       return {
@@ -80,7 +82,7 @@ export function volumeWanted({ volume, segments, extents, hosts, waitSeconds }: 
 }
 
 /** Whether a leg can be used now: its server answers, and its disk is well. */
-export async function reachability(db: Reader, online: (host: string) => boolean): Promise<(leg: LegFacts) => boolean> {
+export async function reachability(cluster: Cluster, db: Reader): Promise<(leg: LegFacts) => boolean> {
   const lost = new Set((await allDisks(db)).filter((disk) => disk.state === 'missing' || disk.state === 'failed' || disk.duty === 'failed').map((disk) => disk.id))
-  return (leg) => online(leg.host) && !lost.has(leg.disk)
+  return (leg) => online(cluster, leg.host) && !lost.has(leg.disk)
 }

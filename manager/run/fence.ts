@@ -71,7 +71,7 @@ async function admit(cluster: Cluster, tx: ChangeTx, { volume, hosts }: VolumeFa
     const loss = decideLoss(segment.legs, (leg) => refusals.get(leg.host))
     if (loss.kind === 'unavailable') return new Fault('data unavailable', `Cannot shut ${volume.head} out of volume ${volume.name}: segment ${segment.index}: no server of an in-sync leg confirms (${loss.reason})`)
   }
-  const reachable = await reachability(tx, (host) => online(cluster, host))
+  const reachable = await reachability(cluster, tx)
   let copies = 0
   for (const segment of facts) {
     const loss = decideLoss(segment.legs, (leg) => refusals.get(leg.host))

@@ -15,6 +15,7 @@ import type { DiskRow, ExtentRow, HostRow, SegmentRow, VolumeRow } from '../stat
 import { allDisks, allHosts } from '../store/hosts.js'
 import { addJob, endJob, noteJob, openJobs, startJob } from '../store/jobs.js'
 import { loadSettings } from '../store/settings.js'
+import type { Reader } from '../store/db.js'
 import type { ChangeTx } from '../store/store.js'
 import { addExtent, changeLayout, dropExtent, extentsOf, raiseGeneration, segmentsInDoubt, segmentsOf, setLeg, setSpare, updateVolume, volumeById } from '../store/volumes.js'
 import { online } from './cluster.js'
@@ -27,12 +28,21 @@ const LOOK_AGAIN_MS = 30_000
 /** Phases in which a volume's legs are nobody else's business. */
 const steady: ReadonlySet<string> = new Set(['attached', 'detached'])
 
-interface Facts {
+/** All hosts and disks: what a placement is made from. */
+export interface Fleet {
   readonly hosts: ReadonlyMap<string, HostRow>
   readonly disks: ReadonlyMap<string, DiskRow>
-  /** Bytes given out in this turn, by disk. */
+  /** Bytes given out since it was loaded, by disk. */
   readonly taken: Map<string, bigint>
+}
+
+interface Facts extends Fleet {
   readonly settings: Settings
+}
+
+export async function loadFleet(db: Reader): Promise<Fleet> {
+  const [hosts, disks] = [await allHosts(db), await allDisks(db)]
+  return { hosts: new Map(hosts.map((host) => [host.name, host])), disks: new Map(disks.map((disk) => [disk.id, disk])), taken: new Map() }
 }
 
 interface Wish extends CopyWish {
@@ -43,11 +53,10 @@ interface Wish extends CopyWish {
 
 export async function repairTurn(cluster: Cluster): Promise<Next> {
   const db = cluster.store.read
-  const [hosts, disks, settings] = [await allHosts(db), await allDisks(db), await loadSettings(db)]
-  const facts: Facts = { hosts: new Map(hosts.map((host) => [host.name, host])), disks: new Map(disks.map((disk) => [disk.id, disk])), taken: new Map(), settings }
+  const facts: Facts = { ...await loadFleet(db), settings: await loadSettings(db) }
   const doubtful = await segmentsInDoubt(db, {
-    disks: disks.filter((disk) => disk.duty !== 'use' || disk.state !== 'ready').map((disk) => disk.id),
-    hosts: hosts.filter((host) => host.duty !== 'use' || !online(cluster, host.name)).map((host) => host.name),
+    disks: [...facts.disks.values()].filter((disk) => disk.duty !== 'use' || disk.state !== 'ready').map((disk) => disk.id),
+    hosts: [...facts.hosts.values()].filter((host) => host.duty !== 'use' || !online(cluster, host.name)).map((host) => host.name),
   })
   const wishes: Wish[] = []
   let again = LOOK_AGAIN_MS
@@ -86,7 +95,7 @@ async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: st
   const obstacles: string[] = []
   for (const segment of segments) {
     const mine = extents.filter((extent) => extent.segment === segment.index)
-    const plan = planRepair({ redundancy: volume.redundancy, graceMs: facts.settings.of('repair.grace', id) * 1000, legs: mine.map((extent) => repairLeg(cluster, facts, extent)) })
+    const plan = planFor(cluster, facts, volume, mine)
     result.wishes.push(...wishesFor(cluster, facts, volume, segment, mine, plan))
     if (plan.againInMs !== undefined) result.againInMs = Math.min(result.againInMs, plan.againInMs)
     if (mine.some((extent) => extent.state === 'planned')) result.spares = true
@@ -101,6 +110,10 @@ async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: st
   }
   await tellObstacles(cluster, tx, volume, obstacles)
   return result
+}
+
+function planFor(cluster: Cluster, facts: Facts, volume: VolumeRow, extents: readonly ExtentRow[]): RepairPlan {
+  return planRepair({ redundancy: volume.redundancy, graceMs: facts.settings.of('repair.grace', volume.id) * 1000, legs: extents.map((extent) => repairLeg(cluster, facts, extent)) })
 }
 
 function repairLeg(cluster: Cluster, facts: Facts, extent: ExtentRow): RepairLeg {
@@ -130,12 +143,11 @@ interface SegmentPlan {
 
 /** Good legs of a segment that are no longer needed are committed stale; the next look releases them. */
 export async function retireSurplus(cluster: Cluster, tx: ChangeTx, volume: VolumeRow, index: number): Promise<void> {
-  const [hosts, disks, settings] = [await allHosts(tx), await allDisks(tx), await loadSettings(tx)]
-  const facts: Facts = { hosts: new Map(hosts.map((host) => [host.name, host])), disks: new Map(disks.map((disk) => [disk.id, disk])), taken: new Map(), settings }
+  const facts: Facts = { ...await loadFleet(tx), settings: await loadSettings(tx) }
   const segment = (await segmentsOf(tx, volume.id)).find((each) => each.index === index)
   const extents = (await extentsOf(tx, volume.id)).filter((extent) => extent.segment === index)
   if (!segment) return
-  const plan = planRepair({ redundancy: volume.redundancy, graceMs: settings.of('repair.grace', volume.id) * 1000, legs: extents.map((extent) => repairLeg(cluster, facts, extent)) })
+  const plan = planFor(cluster, facts, volume, extents)
   if (plan.retire.length > 0) await carryOut(cluster, tx, facts, { volume, segment, extents, plan: { ...plan, release: [], spares: 0 } })
 }
 
@@ -171,7 +183,7 @@ async function carryOut(cluster: Cluster, tx: ChangeTx, facts: Facts, { volume, 
   return { retired, spares: true, released, refused: '' }
 }
 
-export function placeDisks(cluster: Cluster, { hosts, disks, taken }: Pick<Facts, 'hosts' | 'disks' | 'taken'>): readonly PlaceDisk[] {
+export function placeDisks(cluster: Cluster, { hosts, disks, taken }: Fleet): readonly PlaceDisk[] {
   return [...disks.values()].map((disk) => {
     const host = hosts.get(disk.host)
     const used = disk.usedBytes + (taken.get(disk.id) ?? 0n)

@@ -52,7 +52,7 @@ async function headWasLost(cluster: Cluster, facts: VolumeFacts, bootId: string)
   const { volume } = facts
   let copies = 0
   await cluster.store.change(async (tx) => {
-    const reachable = await reachability(tx, (host) => online(cluster, host))
+    const reachable = await reachability(cluster, tx)
     for (const segment of segmentFacts(facts)) {
       const choice = chooseSource(segment.legs, reachable)
       if (choice) copies += await makeSource(tx, volume.id, segment.index, choice)
@@ -84,7 +84,7 @@ async function judgeDoubts(cluster: Cluster, { volume }: VolumeFacts): Promise<v
     const [segments, extents] = [await segmentsOf(tx, volume.id), await extentsOf(tx, volume.id)]
     const doubted = new Set(extents.filter((extent) => extent.doubt).map((extent) => extent.id))
     const why = 'its server was started anew: what its disk held in its cache may be gone'
-    const reachable = await reachability(tx, (host) => online(cluster, host))
+    const reachable = await reachability(cluster, tx)
     for (const segment of segmentFacts({ segments, extents })) {
       const loss = decideLoss(segment.legs, (leg) => (doubted.has(leg.extent) ? why : undefined))
       if (loss.kind === 'drop') await commitStale(cluster, tx, { volume, extents }, segment, loss.extents, why)

@@ -27,11 +27,6 @@ export async function findJob(db: Reader, id: string): Promise<JobRow | undefine
   return row && jobOf(row)
 }
 
-export async function openJobAbout(db: Reader, kind: JobKind, about: string, segment = 0): Promise<JobRow | undefined> {
-  const row = await db.get(`select * from jobs where kind = ? and about = ? and segment = ? and state in ('waiting', 'running')`, [kind, about, segment])
-  return row && jobOf(row)
-}
-
 export type NewJob = Pick<JobRow, 'id' | 'kind' | 'about' | 'name' | 'segment' | 'note' | 'bytes' | 'createdAt'>
 
 /** Writes the job down, unless one of its kind about the same thing is open. */
