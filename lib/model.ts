@@ -33,6 +33,11 @@ export const limits = {
   nameMax: 63,
   /** LVM physical extent, bytes: the unit in which a disk is given out. */
   physicalExtent: 4n * 1024n * 1024n,
+  /**
+   * Beside segment 0 of every volume, on the same extents, bytes: where its head remembers what was written when. Enough for 2^18 blocks
+   * (dm-era keeps four bytes of each, and a bit for each era that is not yet counted in; seen to suffice).
+   */
+  changesBytes: 4n * 1024n * 1024n,
 } as const
 
 /** Letters, digits, `.`, `_`, `-`; begins with a letter or digit. It stands in paths and tables, so nothing else is let in. */

@@ -2,7 +2,7 @@
 import { Fault } from '../../lib/faults.js'
 import { failureText } from '../../lib/host/failure-text.js'
 import type { Run, RunRequest, RunResult } from '../../lib/ports.js'
-import { formatConcise } from './table.js'
+import { formatConcise, hasSafeStatus, readUuid } from './table.js'
 import { INFO_COLUMNS, readInfo, readNamed } from './status.js'
 import type { DeviceInfo } from './status.js'
 
@@ -33,7 +33,7 @@ export interface Dmsetup {
   fail(name: string, sectors: bigint): Promise<void>
   /** A message to the first target of a device. */
   message(name: string, text: string): Promise<void>
-  /** All device-mapper devices of this host, with table, status and open count. */
+  /** All device-mapper devices of this host, with table and open count, and ours with their status, where asking can't hang. */
   state(): Promise<readonly DeviceState[]>
   /** Name → event counter of all devices. */
   counters(): Promise<ReadonlyMap<string, number>>
@@ -42,8 +42,13 @@ export interface Dmsetup {
    * after an hour.
    */
   wait(name: string, counter: number, signal: AbortSignal): Promise<'event' | 'gone' | 'stopped'>
-  /** Name → status lines of all devices. */
-  status(): Promise<ReadonlyMap<string, readonly string[]>>
+  /** Name → status lines of these devices; those that are not there are left out. */
+  status(names: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>>
+  /** Stops a device, and lets it go on with the table that it then has; what comes meanwhile waits. Always both. */
+  suspend(name: string): Promise<void>
+  resume(name: string): Promise<void>
+  /** Puts a table in place for the next resume. */
+  load(name: string, table: readonly string[]): Promise<void>
 }
 
 const TIMEOUT_MS = 20_000
@@ -54,6 +59,8 @@ const TIMEOUT_MS = 20_000
  */
 const SUSPEND_MS = 24 * 3600 * 1000
 const WAIT_MS = 3_600_000
+/** Devices whose status one process is asked for: names of 60 characters fit some thousand times into its arguments. */
+const STATUS_NAMES = 1000
 /** Below the kernel's limit of 128 KiB for one argument (execve(2), MAX_ARG_STRLEN). */
 const ARGUMENT_BYTES = 96 * 1024
 
@@ -75,9 +82,26 @@ export function createDmsetup({ run, waiting, udev }: DmsetupOptions): Dmsetup {
     if (result.exit.kind !== 'code' || result.exit.code !== 0) throw new Fault('agent failed', failureText(result.request, result))
     return result.stdout
   }
-  const status = async (): Promise<ReadonlyMap<string, readonly string[]>> => readNamed(await must(['status', '--noflush']))
+  /** One process for all, which says a status of each that is there; with a single name it does not say whose. */
+  const status = async (names: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>> => {
+    const found = new Map<string, readonly string[]>()
+    for (let at = 0; at < names.length; at += STATUS_NAMES) {
+      const some = names.slice(at, at + STATUS_NAMES)
+      const result = await call(['status', '--noflush', ...some])
+      if (result.exit.kind !== 'code') throw new Fault('agent failed', failureText(result.request, result))
+      const [only] = some
+      if (some.length === 1 && only !== undefined) found.set(only, result.exit.code === 0 ? result.stdout.split('\n').filter((line) => line !== '') : [])
+      else for (const [name, lines] of readNamed(result.stdout)) found.set(name, lines)
+    }
+    return found
+  }
+  const load = async (name: string, table: readonly string[]): Promise<void> => { await must(['load', name], `${table.join('\n')}\n`) }
+  const resume = async (name: string): Promise<void> => { await must(['resume', '--noflush', '--nolockfs', name], undefined, SUSPEND_MS) } // a flush here would fail every held write
   return {
     status,
+    load,
+    resume,
+    async suspend(name) { await must(['suspend', '--noflush', '--nolockfs', name], undefined, SUSPEND_MS) },
     async counters() {
       const text = await must(['info', '-c', '--noheadings', '--separator', '|', '-o', 'name,events'])
       return new Map(text.split('\n').map((line) => line.split('|')).filter((fields) => fields.length === 2).map(([name = '', count = '']) => [name.trim(), Number(count)]))
@@ -97,11 +121,11 @@ export function createDmsetup({ run, waiting, udev }: DmsetupOptions): Dmsetup {
       }
     },
     async reload(name, table) {
-      await must(['load', name], `${table.join('\n')}\n`)
-      await must(['resume', '--noflush', '--nolockfs', name], undefined, SUSPEND_MS) // a flush here would fail every held write
+      await load(name, table)
+      await resume(name)
     },
     async fail(name, sectors) {
-      await must(['load', name], `0 ${sectors} error\n`)
+      await load(name, [`0 ${sectors} error`])
       await must(['resume', name], undefined, SUSPEND_MS) // with a flush: that is what makes held writes fail
     },
     async message(name, text) {
@@ -116,11 +140,18 @@ export function createDmsetup({ run, waiting, udev }: DmsetupOptions): Dmsetup {
       throw new Fault('agent failed', failureText(result.request, result))
     },
     async state() {
-      const [infos, tables, statusOf] = await Promise.all([must(['info', '-c', '--noheadings', '--separator', '|', '-o', INFO_COLUMNS]), must(['table']), status()])
-      const tableOf = readNamed(tables)
-      return readInfo(infos).map((each) => ({ ...each, table: tableOf.get(each.name) ?? [], status: statusOf.get(each.name) ?? [] }))
+      const [text, tables] = await Promise.all([must(['info', '-c', '--noheadings', '--separator', '|', '-o', INFO_COLUMNS]), must(['table'])])
+      const [infos, tableOf] = [readInfo(text), readNamed(tables)]
+      const statusOf = await status(infos.filter((each) => safeToAsk(each.uuid)).map((each) => each.name))
+      return infos.map((each) => ({ ...each, table: tableOf.get(each.name) ?? [], status: statusOf.get(each.name) ?? [] }))
     },
   }
+}
+
+/** Whether a device is one of ours whose status is told at once, whatever its legs do. */
+export function safeToAsk(uuid: string): boolean {
+  const mine = readUuid(uuid)
+  return mine !== undefined && hasSafeStatus(mine.part)
 }
 
 /** In order, each batch as long as one argument may be. */

@@ -9,10 +9,10 @@ export interface Flush {
   /** Throws when the device can't be written out now: writes that are held for a lost leg would keep this waiting for ever. */
   device(name: string): Promise<void>
   /**
-   * A detached volume's copy has ended when no power failure can undo it: nobody doubts a leg of a detached volume later. Until its disks
-   * have written everything out, one region is told as missing.
+   * A copy has ended when no power failure can undo it: nobody doubts a leg of a detached volume later, and of an attached one only what
+   * was written lately. Until its disks have written everything out, one region is told as missing.
    */
-  copies(seen: readonly VolumeSeen[]): Promise<readonly VolumeSeen[]>
+  copies(seen: readonly VolumeSeen[], isCopy: (volume: string, segment: number) => boolean): Promise<readonly VolumeSeen[]>
   forget(volume: string): void
 }
 
@@ -24,7 +24,8 @@ export function createFlush({ run, log }: { readonly run: Run; readonly log: Log
 
   async function device(name: string): Promise<void> {
     if (!(await devicesPresent()).some((each) => each.name === name)) return
-    const result = await run({ file: 'blockdev', args: ['--flushbufs', `/dev/mapper/${name}`], timeoutMs: FLUSH_MS })
+    // fsync(2) of a block device sends a flush down to the disks; blockdev --flushbufs only empties this kernel's page cache.
+    const result = await run({ file: 'sync', args: [`/dev/mapper/${name}`], timeoutMs: FLUSH_MS })
     if (result.exit.kind !== 'code' || result.exit.code !== 0) {
       throw new Fault('agent failed', result.exit.kind === 'timeout' ? `its writes did not end within ${FLUSH_MS / 1000} s: they wait for a lost leg` : `its cache could not be written out: ${result.stderr.trim().slice(0, 200)}`)
     }
@@ -46,7 +47,9 @@ export function createFlush({ run, log }: { readonly run: Run; readonly log: Log
 
   return {
     device,
-    copies: (seen) => Promise.all(seen.map(async (volume) => (volume.scope === 'whole' || volume.layout === 0 ? volume : { ...volume, segments: await Promise.all(volume.segments.map((segment) => segmentOf(volume, segment))) }))),
+    copies: (seen, isCopy) => Promise.all(seen.map(async (volume) => (volume.layout === 0 ? volume : {
+      ...volume, segments: await Promise.all(volume.segments.map(async (segment) => (isCopy(volume.volume, segment.index) ? segmentOf(volume, segment) : segment))),
+    }))),
     forget(volume) {
       for (const key of done) if (key.startsWith(nameOf(volume, 'top'))) done.delete(key)
     },

@@ -4,7 +4,7 @@ import type { DeviceState } from '../dm/dmsetup.js'
 import type { DevicePresent } from '../dm/present.js'
 import { readQueueFailed, readStatus } from '../dm/status.js'
 import type { LegHealth, MirrorStatus } from '../dm/status.js'
-import { nameOf, REGION_SECTORS, readConcatenation, readQueue, readSegment, readUuid } from '../dm/table.js'
+import { nameOf, REGION_SECTORS, readChanges, readConcatenation, readQueue, readSegment, readUuid, segmentOf } from '../dm/table.js'
 import type { Part } from '../dm/table.js'
 import { extentOf } from '../iscsi/sysfs.js'
 import { devicesWanted, planVolume } from './plan.js'
@@ -27,13 +27,22 @@ export async function thereOf(volume: string, state: readonly DeviceState[]): Pr
   const partAt = new Map(mine.map((device) => [device.devno, device.part] as const))
   return Promise.all(mine.map(async (device): Promise<DeviceThere> => ({
     part: device.part, suspended: device.suspended, failed: hasFailed(device.status[0] ?? ''),
-    table: device.part === 'top' ? queueOf(device, partAt) : device.part === 'body' ? concatenationOf(device, partAt) : await mirrorOf(device.table[0] ?? '', partAt),
+    table: await tableOf(device, partAt),
   })))
+}
+
+async function tableOf(device: DeviceState & { readonly part: Part }, partAt: ReadonlyMap<string, Part>): Promise<DeviceTable | undefined> {
+  switch (device.part) {
+    case 'top': case 'meta-top': return queueOf(device, partAt)
+    case 'body': return concatenationOf(device, partAt)
+    case 'changes': return changesOf(device, partAt)
+    default: return mirrorOf(device.table[0] ?? '', partAt)
+  }
 }
 
 /** Extent → device number, of the legs that a volume stands on now: their identity was proved when they were taken. */
 export async function legsInUse(volume: string, state: readonly DeviceState[]): Promise<ReadonlyMap<string, string>> {
-  const numbers = devicesOf(volume, state).flatMap((device) => (device.part === 'top' || device.part === 'body' ? [] : readSegment(device.table[0] ?? '')?.legs ?? []))
+  const numbers = devicesOf(volume, state).flatMap((device) => (segmentOf(device.part) === undefined ? [] : readSegment(device.table[0] ?? '')?.legs ?? []))
   const found = await Promise.all(numbers.map(async (number): Promise<readonly (readonly [string, string])[]> => {
     const extent = await extentOf(number)
     return extent === undefined ? [] : [[extent, number]]
@@ -48,6 +57,11 @@ function hasFailed(line: string): boolean {
 function queueOf(device: DeviceState, partAt: ReadonlyMap<string, Part>): DeviceTable | undefined {
   const queue = readQueue(device.table[0] ?? '')
   return queue && { kind: 'queue', part: partAt.get(queue.device) ?? 'foreign', length: queue.length, waits: queue.waits }
+}
+
+function changesOf(device: DeviceState, partAt: ReadonlyMap<string, Part>): DeviceTable | undefined {
+  const changes = readChanges(device.table[0] ?? '')
+  return changes && { kind: 'changes', part: partAt.get(changes.device) ?? 'foreign', meta: partAt.get(changes.meta) ?? 'foreign', length: changes.length, block: changes.block }
 }
 
 function concatenationOf(device: DeviceState, partAt: ReadonlyMap<string, Part>): DeviceTable | undefined {
@@ -69,14 +83,16 @@ export async function seenOf(record: VolumeWanted, state: readonly DeviceState[]
   const top = mine.find((device) => device.part === 'top')
   const there = await thereOf(record.volume, state)
   const steps = planVolume(record, there, false)
-  const outdated = (index: number): boolean => steps.some((step) => step.part === `s${index}` || step.part === `s${index}-low`)
+  const outdated = (index: number): boolean => steps.some((step) => segmentOf(step.part) === index)
+  const queues = mine.filter((device) => device.part === 'top' || device.part === 'meta-top')
   return {
     volume: record.volume, name: record.name, attachEpoch: record.attachEpoch, layout: steps.length === 0 ? record.layout : 0, scope: record.scope,
-    state: steps.some((step) => step.do === 'create') ? 'partial' : 'up', device: top ? `${LINKS}/${record.name}` : '', opens: top?.opens ?? 0, unreachable: [], waiting: readQueueFailed(top?.status[0] ?? ''),
+    state: steps.some((step) => step.do === 'create') ? 'partial' : 'up', device: top ? `${LINKS}/${record.name}` : '', opens: top?.opens ?? 0, unreachable: [], waiting: queues.some((device) => readQueueFailed(device.status[0] ?? '')),
     segments: record.segments.flatMap((segment) => {
-      const [upper, low] = [mine.find((each) => each.part === `s${segment.index}`), mine.find((each) => each.part === `s${segment.index}-low`)]
-      const seen = upper && segmentSeen(segment.index, tableThere(there, `s${segment.index}`), statusOf(upper), tableThere(there, `s${segment.index}-low`), statusOf(low))
-      return seen ? [{ ...seen, generation: outdated(segment.index) ? 0 : segment.generation }] : []
+      const at = (part: Part): DeviceState | undefined => mine.find((each) => each.part === part)
+      if (!at(`s${segment.index}`)) return []
+      const seen = wholeSegmentSeen(record, segment.index, (part) => ({ legs: tableThere(there, part), status: statusOf(at(part)) }))
+      return [{ ...seen, generation: outdated(segment.index) ? 0 : segment.generation }]
     }),
   }
 }
@@ -114,6 +130,23 @@ export function segmentSeen(
   }
 }
 
+type SeenPart = (part: Part) => { readonly legs: readonly string[]; readonly status: MirrorStatus | undefined }
+
+/** What is remembered of changes is on the legs of segment 0: it is lost, and copied, with them. */
+function wholeSegmentSeen(record: VolumeWanted, index: number, seen: SeenPart): Omit<SegmentSeen, 'generation'> {
+  const look = (part: Part, low: Part): Omit<SegmentSeen, 'generation'> => {
+    const [upper, lower] = [seen(part), seen(low)]
+    return segmentSeen(index, upper.legs, upper.status, lower.legs, lower.status)
+  }
+  const segment = look(`s${index}`, `s${index}-low`)
+  if (!record.changes || index !== 0) return segment
+  const meta = look('meta', 'meta-low')
+  return {
+    index, inSync: segment.inSync + meta.inSync, regions: segment.regions + meta.regions,
+    legs: segment.legs.map((leg) => (leg.health === 'A' ? meta.legs.find((other) => other.extent === leg.extent) ?? leg : leg)),
+  }
+}
+
 /**
  * What is there of a volume whose tables are known to be as recorded, from sysfs and the status lines. Undefined when a device is
  * missing: then they are not.
@@ -137,11 +170,9 @@ export function seenByStatus(record: VolumeWanted, status: ReadonlyMap<string, r
   const read = (part: Part): MirrorStatus | undefined => readStatus(status.get(nameOf(record.volume, part))?.[0] ?? '')
   return {
     ...justMade(record),
-    waiting: readQueueFailed(status.get(nameOf(record.volume, 'top'))?.[0] ?? ''),
-    segments: record.segments.map((segment) => {
-      const [upper, low]: readonly [Part, Part] = [`s${segment.index}`, `s${segment.index}-low`]
-      return { ...segmentSeen(segment.index, devices.get(upper) ?? [], read(upper), devices.get(low) ?? [], read(low)), generation: segment.generation }
-    }),
+    waiting: (['top', 'meta-top'] as const).some((part) => readQueueFailed(status.get(nameOf(record.volume, part))?.[0] ?? '')),
+    segments: record.segments.map((segment) => (
+      { ...wholeSegmentSeen(record, segment.index, (part) => ({ legs: devices.get(part) ?? [], status: read(part) })), generation: segment.generation })),
   }
 }
 

@@ -6,7 +6,9 @@
  */
 import { Fault } from '../../lib/faults.js'
 import type { VolumeWanted } from '../../lib/wire/agent.js'
-import { sectorsExactly, bytes } from '../../lib/units.js'
+import { limits } from '../../lib/model.js'
+import { bytes, roundUp, sectors, sectorsExactly } from '../../lib/units.js'
+import { blockSectors } from '../dm/era.js'
 import { segmentOf } from '../dm/table.js'
 import type { MirrorTable, Part } from '../dm/table.js'
 
@@ -15,6 +17,7 @@ export type DeviceTable =
   | { readonly kind: 'mirror'; readonly mirror: MirrorTable }
   | { readonly kind: 'concatenation'; readonly pieces: readonly { readonly part: string; readonly length: bigint }[] }
   | { readonly kind: 'queue'; readonly part: string; readonly length: bigint; readonly waits: boolean }
+  | { readonly kind: 'changes'; readonly part: string; readonly length: bigint; readonly meta: string; readonly block: bigint }
 
 export interface DeviceWanted {
   readonly part: Part
@@ -33,34 +36,64 @@ export interface DeviceThere {
 export type HeadStep =
   | { readonly do: 'create' | 'reload'; readonly part: Part; readonly table: DeviceTable }
   | { readonly do: 'remove'; readonly part: Part }
-  /** A queue tries again what waits in it. */
-  | { readonly do: 'reinstate'; readonly part: Part }
+  /** A queue tries again what waits in it, on this part. */
+  | { readonly do: 'reinstate'; readonly part: Part; readonly path: string }
+  /** It goes on with the table that it has. */
+  | { readonly do: 'resume'; readonly part: Part }
+  /** What is remembered on it is begun anew. */
+  | { readonly do: 'wipe'; readonly part: Part }
 
 type Segment = VolumeWanted['segments'][number]
 
 /** All devices of a volume, each after those that it stands on. */
 export function devicesWanted(wanted: VolumeWanted): readonly DeviceWanted[] {
-  const segments = wanted.segments.flatMap((segment) => devicesOfSegment(segment))
-  if (wanted.scope === 'copies') return segments
+  const [first] = wanted.segments
+  const segments = wanted.segments.flatMap((segment) => mirrors([`s${segment.index}`, `s${segment.index}-low`], lengthOf(segment), 0n, segment))
+  const meta = wanted.changes && first?.index === 0 ? mirrors(['meta', 'meta-low'], META_SECTORS, metaStart(first), { ...first, copy: first.copy === 'none' ? 'none' : 'all' }) : []
+  if (wanted.scope === 'copies') return [...segments, ...meta]
   const pieces = wanted.segments.map((segment) => ({ part: `s${segment.index}`, length: lengthOf(segment) }))
+  const length = sectors(pieces.reduce((sum, piece) => sum + piece.length, 0n))
   return [
-    ...segments, { part: 'body', table: { kind: 'concatenation', pieces } },
-    { part: 'top', table: { kind: 'queue', part: 'body', length: pieces.reduce((sum, piece) => sum + piece.length, 0n), waits: true } },
+    ...segments, ...meta, { part: 'body', table: { kind: 'concatenation', pieces } },
+    ...wanted.changes === undefined ? [] : [
+      { part: 'meta-top', table: { kind: 'queue', part: 'meta', length: META_SECTORS, waits: true } },
+      { part: 'changes', table: { kind: 'changes', part: 'body', length, meta: 'meta-top', block: blockSectors(length) } },
+    ] as const,
+    { part: 'top', table: { kind: 'queue', part: wanted.changes === undefined ? 'body' : 'changes', length, waits: true } },
   ]
 }
 
-function devicesOfSegment(segment: Segment): readonly DeviceWanted[] {
-  const part: Part = `s${segment.index}`
-  const mirror = (legs: readonly string[], copy: MirrorTable['copy']): DeviceTable => {
-    const [primary = '', ...others] = legs
-    return { kind: 'mirror', mirror: { length: lengthOf(segment), legs: [primary, ...others], copy } }
+const META_SECTORS = sectorsExactly(bytes(limits.changesBytes))
+/** A page of the largest sectors that disks have. */
+const PAGE = bytes(4096n)
+
+/** Where on the legs of segment 0 begins what is remembered of changes, sectors. */
+export function metaStart(segment: Pick<Segment, 'bytes'>): bigint {
+  return sectorsExactly(roundUp(bytes(segment.bytes), PAGE))
+}
+
+/** What a leg of a segment must have room for, bytes. */
+function bytesNeeded(wanted: VolumeWanted, segment: Segment): bigint {
+  return wanted.changes && segment.index === 0 ? metaStart(segment) * 512n + limits.changesBytes : segment.bytes
+}
+
+/** The same volume without the copies that are asked for: what can serve at once. */
+export function withoutCopies(wanted: VolumeWanted): VolumeWanted {
+  return { ...wanted, segments: wanted.segments.map((segment) => ({ ...segment, copy: 'none', legs: segment.legs.filter((leg) => leg.state === 'insync') })) }
+}
+
+/** The mirror of a segment's legs at some place on them; while there is a copy to some, the others stand below it as one. */
+function mirrors([part, low]: readonly [Part, Part], length: MirrorTable['length'], start: bigint, { legs, copy }: Pick<Segment, 'legs' | 'copy'>): readonly DeviceWanted[] {
+  const mirror = (of: readonly string[], how: MirrorTable['copy']): DeviceTable => {
+    const [primary = '', ...others] = of
+    const starts = of.map((leg) => (leg === low ? 0n : start))
+    return { kind: 'mirror', mirror: { length, legs: [primary, ...others], copy: how, ...(start === 0n ? {} : { starts }) } }
   }
-  if (segment.copy === 'none') return [{ part, table: mirror(segment.legs.map((leg) => leg.extent), 'none') }]
-  const low: Part = `s${segment.index}-low`
-  const [good, targets] = [segment.legs.filter((leg) => leg.state === 'insync'), segment.legs.filter((leg) => leg.state !== 'insync')]
+  if (copy === 'none') return [{ part, table: mirror(legs.map((leg) => leg.extent), 'none') }]
+  const [good, targets] = [legs.filter((leg) => leg.state === 'insync'), legs.filter((leg) => leg.state !== 'insync')]
   return [
     { part: low, table: mirror(good.map((leg) => leg.extent), 'none') },
-    { part, table: mirror([low, ...targets.map((leg) => leg.extent)], 'all') },
+    { part, table: mirror([low, ...targets.map((leg) => leg.extent)], copy) },
   ]
 }
 
@@ -77,9 +110,10 @@ export function planVolume(wanted: VolumeWanted, there: readonly DeviceThere[], 
   const settle = leaving.flatMap((part) => settled(wanted, known.get(part)))
   const change = [...devices].sort((a, b) => layer(a.part) - layer(b.part)).flatMap(({ part, table }): readonly HeadStep[] => {
     const now = known.get(part)
-    if (!now) return [{ do: 'create', part, table }]
+    if (!now) return [...table.kind === 'changes' && wanted.changes?.settled === 0 ? [{ do: 'wipe', part: 'meta-top' } as const] : [], { do: 'create', part, table }]
+    if (table.kind === 'changes') return now.suspended ? [{ do: 'resume', part }] : [] // a second one beside it on the same metadata would spoil it
     if (table.kind === 'queue' && now.table?.kind === 'queue' && now.table.part === table.part && now.table.length === table.length && !now.suspended) {
-      return fresh && (now.failed || !now.table.waits) ? [{ do: 'reinstate', part }] : [] // by a message: to suspend it would wait for what is held below
+      return fresh && (now.failed || !now.table.waits) ? [{ do: 'reinstate', part, path: table.part }] : [] // by a message: to suspend it would wait for what is held below
     }
     return now.suspended || (fresh && now.failed) || !sameTable(table, now.table) ? [{ do: 'reload', part, table }] : []
   })
@@ -89,7 +123,7 @@ export function planVolume(wanted: VolumeWanted, there: readonly DeviceThere[], 
 
 /** How high a device stands. */
 export function layer(part: Part): number {
-  return part === 'top' ? 3 : part === 'body' ? 2 : part.endsWith('-low') ? 0 : 1
+  return part === 'top' ? 4 : part === 'changes' ? 3 : part === 'body' || part === 'meta-top' ? 2 : part.endsWith('-low') ? 0 : 1
 }
 
 /** A lower mirror that is about to go but holds writes for a lost leg: it goes on with those of its legs that are still wanted. */
@@ -97,16 +131,22 @@ function settled(wanted: VolumeWanted, there: DeviceThere | undefined): readonly
   if (!there?.failed || there.table?.kind !== 'mirror' || !there.part.endsWith('-low')) return []
   const index = segmentOf(there.part)
   const good = wanted.segments.find((segment) => segment.index === index)?.legs.filter((leg) => leg.state === 'insync').map((leg) => leg.extent) ?? []
-  const [primary, ...others] = there.table.mirror.legs.filter((leg) => good.includes(leg))
+  const { mirror } = there.table
+  const [primary, ...others] = mirror.legs.filter((leg) => good.includes(leg))
   if (primary === undefined) return []
-  return [{ do: 'reload', part: there.part, table: { kind: 'mirror', mirror: { ...there.table.mirror, legs: [primary, ...others] } } }]
+  const starts = mirror.starts?.slice(0, 1 + others.length) // all the same
+  return [{ do: 'reload', part: there.part, table: { kind: 'mirror', mirror: { ...mirror, legs: [primary, ...others], ...(starts === undefined ? {} : { starts }) } } }]
 }
 
 function sameTable(wanted: DeviceTable, there: DeviceTable | undefined): boolean {
   if (wanted.kind === 'mirror') {
-    return there?.kind === 'mirror' && there.mirror.length === wanted.mirror.length && there.mirror.legs.join() === wanted.mirror.legs.join() && there.mirror.copy === wanted.mirror.copy
+    if (there?.kind !== 'mirror') return false
+    const [a, b] = [wanted.mirror, there.mirror]
+    // Where no list of changes could be had, all is copied: that is more than was asked for.
+    return a.length === b.length && a.legs.join() === b.legs.join() && (a.starts ?? []).join() === (b.starts ?? []).join() && (a.copy === b.copy || (a.copy === 'changed' && b.copy === 'all'))
   }
   if (wanted.kind === 'queue') return there?.kind === 'queue' && there.part === wanted.part && there.length === wanted.length
+  if (wanted.kind === 'changes') return there?.kind === 'changes' && there.part === wanted.part && there.length === wanted.length && there.meta === wanted.meta && there.block === wanted.block
   const line = (pieces: readonly { part: string; length: bigint }[]): string => pieces.map((piece) => `${piece.part} ${piece.length}`).join()
   return there?.kind === 'concatenation' && line(there.pieces) === line(wanted.pieces)
 }
@@ -127,11 +167,12 @@ export function checkWish(wanted: VolumeWanted): void {
     if (segment.legs.some((leg) => leg.state === 'stale' || leg.state === 'allocated')) throw wrong(`segment ${index} has a leg without current data`)
     const targets = segment.legs.filter((leg) => leg.state === 'syncing')
     if (segment.copy === 'none' && targets.length > 0) throw wrong(`segment ${index} has a leg that needs a copy, and no copy is asked for`)
-    if (segment.copy === 'all' && targets.length === 0) throw wrong(`segment ${index} is to be copied, and has no leg that needs it`)
+    if (segment.copy !== 'none' && targets.length === 0) throw wrong(`segment ${index} is to be copied, and has no leg that needs it`)
+    if (segment.copy === 'changed' && (wanted.changes === undefined || (segment.since ?? 0) === 0)) throw wrong(`what changed in segment ${index} is to be copied, and nothing tells since when`)
     // A leg that replaces one on another disk of the same server stands beside it while they are copied to, not as a good one.
     const good = segment.legs.filter((leg) => leg.state === 'insync')
     if (new Set(good.map((leg) => leg.host)).size !== good.length) throw wrong(`two legs of segment ${index} are on one server`)
-    if (segment.legs.some((leg) => leg.bytes < segment.bytes)) throw wrong(`a leg of segment ${index} is smaller than the segment`)
+    if (segment.legs.some((leg) => leg.bytes < bytesNeeded(wanted, segment))) throw wrong(`a leg of segment ${index} is smaller than the segment`)
     total += segment.bytes
   }
   if (wanted.scope === 'whole' && total !== wanted.bytes) throw wrong(`its segments have ${total} bytes, not ${wanted.bytes}`)

@@ -5,23 +5,25 @@
 import { Fault, messageOf } from '../../lib/faults.js'
 import { createRun } from '../../lib/host/run.js'
 import type { Clock, Log, Run } from '../../lib/ports.js'
-import { sectors } from '../../lib/units.js'
 import type { ForeignSeen, LegWanted, VolumeSeen, VolumeWanted } from '../../lib/wire/agent.js'
 import { createDmsetup } from '../dm/dmsetup.js'
-import type { NewDevice } from '../dm/dmsetup.js'
+import { safeToAsk } from '../dm/dmsetup.js'
 import { createDmEvents } from '../dm/events.js'
 import { devicesPresent } from '../dm/present.js'
 import type { DevicePresent } from '../dm/present.js'
-import { formatConcatenation, formatQueue, formatSegment, nameOf, readUuid, segmentOf, uuidOf } from '../dm/table.js'
+import { nameOf, readUuid, segmentOf } from '../dm/table.js'
 import type { Part } from '../dm/table.js'
 import { createSessions } from '../iscsi/sessions.js'
 import type { HeadRole, StillMine } from '../roles.js'
+import { createBuilder } from './build.js'
+import { canRemember, createChanges } from './changes.js'
+import { createCopyLogs } from './copy-logs.js'
 import { createFlush } from './flush.js'
-import { makeLink, refuseForeignLink, removeLinks } from './link.js'
+import { refuseForeignLink, removeLinks } from './link.js'
 import { copiedBytes, devicesOf, justMade, legsInUse, notReached, seenAfter, seenByStatus, seenOf, thereByStatus, thereOf } from './look.js'
 import { createPatience } from './patience.js'
-import { checkWish, devicesWanted, layer, planVolume } from './plan.js'
-import type { DeviceTable, DeviceThere, HeadStep } from './plan.js'
+import { checkWish, devicesWanted, planVolume, withoutCopies } from './plan.js'
+import type { DeviceThere, HeadStep } from './plan.js'
 import { openVolumeRecords } from './record.js'
 import { refuseForeign, refuseStale } from './refuse.js'
 import { createThrottle } from './throttle.js'
@@ -39,8 +41,6 @@ export interface HeadOptions {
   readonly onEvent: (volumes: readonly VolumeSeen[]) => void
 }
 
-/** Looks at what is left and tries again, when a device vanished under our hands. */
-const REMOVE_ATTEMPTS = 5
 /** How old a status may be for an order, ms. */
 const STATUS_FRESH_MS = 2000
 /** How often tables are read though they should be as recorded, ms. */
@@ -61,7 +61,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
 
   async function readStatus(): Promise<ReadonlyMap<string, readonly string[]>> {
     const atMs = clock.monoMs()
-    const status = await dm.status()
+    const status = await dm.status((await devicesPresent()).filter((device) => safeToAsk(device.uuid)).map((device) => device.name))
     last = { atMs, status }
     return status
   }
@@ -72,18 +72,23 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   /** Volumes about which an order is being carried out. */
   const ordered = new Set<string>()
   let allowed: bigint | undefined
-  const patience = createPatience({ dm, clock, log })
   const throttle = createThrottle({ clock, log })
-
   const flush = createFlush({ run, log })
+  const changes = createChanges({ dm, flush, clock, log })
+  const builder = createBuilder({ dm, run, changes, logs: createCopyLogs({ run, log }), clock, log })
+  const patience = createPatience({ dm, clock, log, mayForget: (volume) => changes.spoil(volume) })
+  /** Whether the kernel and the tools of this host can remember changes. */
+  let ableToRemember = false
 
   /** Tells of I/O that waits, so that it is tried again. */
   function minding(seen: readonly VolumeSeen[]): void {
     for (const { volume, waiting } of seen) {
       const record = records.get(volume)
       if (!waiting || !record) continue
-      const segments = devicesWanted(record).filter(({ table }) => table.kind === 'mirror').map(({ part }) => nameOf(volume, part))
-      patience.note(volume, { top: nameOf(volume, 'top'), body: nameOf(volume, 'body'), segments, limitMs: record.waitSeconds * 1000 })
+      const devices = devicesWanted(record)
+      const segments = devices.filter(({ table }) => table.kind === 'mirror').map(({ part }) => nameOf(volume, part))
+      const queues = devices.flatMap(({ part, table }) => (table.kind === 'queue' ? [{ name: nameOf(volume, part), path: nameOf(volume, table.part as Part), guests: part === 'top' }] : []))
+      patience.note(volume, { queues, segments, limitMs: record.waitSeconds * 1000 })
     }
   }
 
@@ -91,6 +96,15 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   function watch(): void {
     events.watch(records.all().flatMap((record) => devicesWanted(record)
       .filter(({ table }) => table.kind === 'queue' || (table.kind === 'mirror' && table.mirror.legs.length > 1)).map(({ part }) => nameOf(record.volume, part))))
+  }
+
+  /** What is told of volumes: what was seen, with copies that have ended only when they are safe, and with how far changes are settled. */
+  async function completed(seen: readonly VolumeSeen[]): Promise<readonly VolumeSeen[]> {
+    const flushed = await flush.copies(seen, (volume, index) => records.get(volume)?.segments.find((segment) => segment.index === index)?.copy !== 'none')
+    return flushed.map((volume) => {
+      const remembered = changes.seen(volume.volume)
+      return remembered ? { ...volume, changes: remembered } : volume
+    })
   }
 
   function tellManager(seen: readonly VolumeSeen[]): void {
@@ -103,12 +117,12 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     if (concerned.length === 0) return
     if (concerned.every((record) => verified.has(record.volume))) {
       const status = await readStatus()
-      tellManager(await flush.copies(concerned.map((record) => seenByStatus(record, status))))
+      tellManager(await completed(concerned.map((record) => seenByStatus(record, status))))
       return
     }
     const state = await dm.state()
     const seen = await Promise.all(concerned.map((record) => seenOf(record, state)))
-    tellManager(await flush.copies(seen))
+    tellManager(await completed(seen))
   }
 
   /** By their status where the tables are known; once in a while, and where they are not, by everything. */
@@ -153,68 +167,6 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     return { devices, unreachable }
   }
 
-  function device(volume: string, part: Part, table: DeviceTable, legs: ReadonlyMap<string, string>): NewDevice {
-    const under = (name: string): string => legs.get(name) ?? `/dev/mapper/${nameOf(volume, name as Part)}`
-    if (table.kind === 'concatenation') {
-      const lines = formatConcatenation(table.pieces.map((piece) => ({ device: under(piece.part), length: sectors(piece.length) })))
-      return { name: nameOf(volume, part), uuid: uuidOf(volume, part), table: lines }
-    }
-    if (table.kind === 'queue') return { name: nameOf(volume, part), uuid: uuidOf(volume, part), table: [formatQueue({ device: under(table.part), length: sectors(table.length) })] }
-    const [primary = '', ...others] = table.mirror.legs.map(under)
-    return { name: nameOf(volume, part), uuid: uuidOf(volume, part), table: [formatSegment({ ...table.mirror, legs: [primary, ...others] })] }
-  }
-
-  async function build(wanted: VolumeWanted, steps: readonly HeadStep[], legs: ReadonlyMap<string, string>, stillMine: StillMine): Promise<void> {
-    stillMine()
-    for (let at = 0; at < steps.length;) {
-      const step = steps[at]
-      if (step === undefined) break
-      // What is new goes in one batch; what is loaded in place goes one by one, in the plan's order.
-      const batch = steps.slice(at).filter((each, index, rest) => each.do === 'create' && rest.slice(0, index).every((earlier) => earlier.do === 'create'))
-      if (step.do === 'create') {
-        await dm.create(batch.flatMap((each) => (each.do !== 'create' ? [] : [device(wanted.volume, each.part, each.table, legs)])))
-        at += batch.length
-        continue
-      }
-      if (step.do === 'reload') {
-        const { name, table } = device(wanted.volume, step.part, step.table, legs)
-        await dm.reload(name, table)
-      } else if (step.do === 'reinstate') {
-        await dm.message(nameOf(wanted.volume, step.part), 'queue_if_no_path')
-        await dm.message(nameOf(wanted.volume, step.part), `reinstate_path /dev/mapper/${nameOf(wanted.volume, 'body')}`)
-      } else await removeOne(wanted.volume, step.part)
-      at += 1
-    }
-    if (wanted.scope === 'whole') await makeLink(wanted.volume, wanted.name)
-  }
-
-  async function removeOne(volume: string, part: Part): Promise<void> {
-    const name = nameOf(volume, part)
-    if ((await dm.remove([name])).kind === 'removed' || !(await devicesPresent()).some((each) => each.name === name)) return
-    throw new Fault('agent failed', `${name} is no longer needed, and can't be removed: something holds it`)
-  }
-
-  /** Takes away the devices of a volume, topmost first. `busy`: the volume is open, and nothing was changed. */
-  async function takeDown(volume: string, keep: ReadonlySet<string> = new Set()): Promise<'removed' | 'busy'> {
-    for (let attempt = 1; ; attempt += 1) {
-      const mine = devicesOf(volume, await devicesPresent()).filter((device) => !keep.has(device.name))
-      const outcome = await dm.remove([...mine].sort((a, b) => layer(b.part) - layer(a.part)).map((device) => device.name))
-      if (outcome.kind === 'removed') return 'removed'
-      const left = devicesOf(volume, await devicesPresent())
-      if (outcome.by === 'busy' && left.some((device) => device.part === 'top')) return 'busy'
-      if (outcome.by === 'busy' || attempt === REMOVE_ATTEMPTS) throw new Fault('agent failed', `${left.map((device) => device.name).join(', ')}: held by something else than the volume`)
-    }
-  }
-
-  /** Of a volume that is served elsewhere: who still waits here gets an error, so that he can end. */
-  async function giveUp(volume: string): Promise<void> {
-    const record = records.get(volume)
-    const there = new Set(devicesOf(volume, await devicesPresent()).map((each) => each.part))
-    if (there.has('top')) await dm.message(nameOf(volume, 'top'), 'fail_if_no_path')
-    const wanted = record ? devicesWanted(record) : []
-    for (const { part, table } of wanted) if (there.has(part) && table.kind === 'mirror') await dm.fail(nameOf(volume, part), table.mirror.length)
-  }
-
   /** Frees what no volume of this head has in its layout. */
   function pruneSessions(): Promise<void> {
     return sessions.prune((extent) => claimed.has(extent) || records.all().some((volume) => volume.segments.some((segment) => segment.legs.some((leg) => leg.extent === extent))))
@@ -230,7 +182,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   /** A failed attach leaves what it found, and nothing else. */
   async function undo(wanted: VolumeWanted, present: readonly DevicePresent[]): Promise<void> {
     const before = new Set(devicesOf(wanted.volume, present).map((device) => device.name))
-    if (await takeDown(wanted.volume, before) === 'busy') return
+    if (await builder.takeDown(wanted.volume, before) === 'busy') return
     if (!before.has(nameOf(wanted.volume, 'top'))) await removeLinks(wanted.volume)
     // With devices still up the record stays: it says which order came last, and an older one must be refused.
     if (before.size === 0) await records.remove(wanted.volume)
@@ -244,8 +196,8 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   async function clearOldAttachment(wanted: VolumeWanted, before: VolumeWanted | undefined, present: readonly DevicePresent[]): Promise<void> {
     const old = devicesOf(wanted.volume, present)
     if (old.length === 0 || before?.attachEpoch === wanted.attachEpoch || (before?.scope === 'copies' && !old.some(({ part }) => part === 'top'))) return
-    await giveUp(wanted.volume)
-    if (await takeDown(wanted.volume) === 'busy') {
+    await builder.giveUp(wanted.volume, before)
+    if (await builder.takeDown(wanted.volume) === 'busy') {
       const users = await usersOf(nameOf(wanted.volume, 'top'))
       throw new Fault('volume in use', `${wanted.name}: something here still has the device of an attachment open that is over${users === '' ? '' : ` (${users})`}`)
     }
@@ -273,6 +225,16 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     return { there: await thereOf(volume, state), inUse: await legsInUse(volume, state), status: new Map(state.map((device) => [device.name, device.status])) }
   }
 
+  async function told(seen: VolumeSeen): Promise<VolumeSeen> {
+    return (await completed([seen]))[0] ?? seen
+  }
+
+  /** Where this host can't remember changes they are not asked for, and all is copied; the manager hears of it with the answer. */
+  function asAble(order: VolumeWanted): VolumeWanted {
+    if (ableToRemember || !order.changes) return order
+    return { ...order, changes: undefined, segments: order.segments.map((segment) => (segment.copy === 'changed' ? { ...segment, copy: 'all' } : segment)) }
+  }
+
   async function attach(wanted: VolumeWanted, stillMine: StillMine): Promise<VolumeSeen> {
     const before = records.get(wanted.volume)
     refuseStale(wanted, before)
@@ -293,7 +255,11 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     verified.delete(wanted.volume)
     await records.put(wanted) // before any effect, so that a restarted agent knows what is its own
     try {
-      await build(wanted, steps, legs.devices, stillMine)
+      // What changed can only be asked of a volume that is up: it serves at once, and what is copied comes next.
+      const first = wanted.segments.some((segment) => segment.copy === 'changed') && !there.some((device) => device.part === 'changes') ? withoutCopies(wanted) : undefined
+      if (first) await builder.build(first, planVolume(first, there, true), legs.devices, stillMine)
+      const up = first && devicesWanted(first).map((device) => ({ ...device, suspended: false, failed: false }))
+      await builder.build(wanted, up ? planVolume(wanted, up, false) : steps, legs.devices, stillMine)
     } catch (thrown) {
       await undo(wanted, present).catch((second: unknown) => { log.warn('a failed attach could not be taken back', { volume: wanted.name, error: messageOf(second) }) })
       throw thrown
@@ -301,12 +267,13 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       last = undefined // of tables that are no longer
       watch()
     }
+    changes.note(wanted)
     const used = new Set(wanted.segments.flatMap((segment) => segment.legs.map((leg) => leg.extent)))
     verified.set(wanted.volume, new Map([...inUse, ...legs.devices].filter(([extent]) => used.has(extent))))
-    if (!wasThere) return justMade(wanted)
+    if (!wasThere) return told(justMade(wanted))
     pruneLater()
     const touched = new Set(steps.map((step) => segmentOf(step.part)))
-    return (await flush.copies([seenAfter(wanted, status, touched)]))[0] ?? justMade(wanted)
+    return told(seenAfter(wanted, status, touched))
   }
 
   return {
@@ -314,20 +281,22 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       // What a distribution's kernel loads on demand only where udev runs.
       const loaded = await run({ file: 'modprobe', args: ['-a', 'dm_mirror', 'dm_multipath', 'dm_round_robin', 'iscsi_tcp', 'sd_mod'], timeoutMs: 30_000 })
       if (loaded.exit.kind !== 'code' || loaded.exit.code !== 0) log.warn('kernel modules could not be loaded', { error: loaded.stderr.trim().slice(0, 300) })
+      ableToRemember = await canRemember(run, log)
       const present = await devicesPresent()
       for (const record of records.all()) {
         const there = devicesOf(record.volume, present).length
         log.info(there > 0 ? 'a volume was adopted' : 'a volume is not up', { volume: record.name, devices: there })
+        if (there > 0) changes.note(record)
       }
       watch()
     },
     async stop() {
-      await Promise.all([events.stop(), patience.stop()])
+      await Promise.all([events.stop(), patience.stop(), changes.stop()])
       await Promise.all(background) // devices in use stay up: an agent is not in the data path
     },
     async observe(copyRate) {
       const [present, strangers] = await Promise.all([devicesPresent(), sessions.foreign()])
-      const seen = await flush.copies(await lookAtAll(present))
+      const seen = await completed(await lookAtAll(present))
       const known = new Set(records.all().map((record) => record.volume))
       const foreign: ForeignSeen[] = present.filter((device) => !device.uuid.startsWith('LVM-') && !known.has(readUuid(device.uuid)?.volume ?? ''))
         .map((device) => ({ what: 'dm device', name: device.name, why: readUuid(device.uuid) ? 'of a volume that this head has no record of' : 'not made by Vsky' }))
@@ -336,8 +305,9 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       await throttle.look(copiedBytes(seen), present.filter((device) => readUuid(device.uuid)?.part === 'top').map((device) => device.kernel), allowed)
       return { volumes: seen, foreign: [...foreign, ...strangers] }
     },
-    async attachVolume(wanted, stillMine) {
-      checkWish(wanted)
+    async attachVolume(order, stillMine) {
+      checkWish(order)
+      const wanted = asAble(order)
       const legs = wanted.segments.flatMap((segment) => segment.legs.map((leg) => leg.extent))
       for (const leg of legs) claimed.add(leg)
       ordered.add(wanted.volume)
@@ -352,9 +322,9 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       const record = records.get(volume)
       if (record && record.attachEpoch > attachEpoch) return // a newer attachment is up: this order is history
       // A disk's cache may hold what no reader has missed yet: from here on it must survive a power failure of its server.
-      if (lost === true) await giveUp(volume)
+      if (lost === true) await builder.giveUp(volume, record)
       else await flush.device(nameOf(volume, 'top'))
-      if (await takeDown(volume) === 'busy') {
+      if (await builder.takeDown(volume) === 'busy') {
         const users = await usersOf(nameOf(volume, 'top'))
         throw new Fault('volume in use', `${record?.name ?? volume} is in use${users === '' ? ': something has its device open' : `: ${users}`}`)
       }
@@ -363,6 +333,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       await records.remove(volume)
       verified.delete(volume)
       flush.forget(volume)
+      changes.forget(volume)
       patience.forget(volume)
       watch()
       await pruneSessions()

@@ -58,15 +58,22 @@ export const legWanted = record({
 })
 export type LegWanted = Parsed<typeof legWanted>
 
+/** Counts the spans of time in which writes are remembered; a later one has a higher number. 0: not known. */
+const era = int({ max: 2 ** 32 - 1 })
+
 /**
  * One segment: a mirror of its legs in this order. The first leg serves the reads and is the source of every copy: it is always
- * in sync. `copy`: `none` when all legs are equal; `all` when every region is to be copied from the in-sync legs to the `syncing` ones.
+ * in sync. `copy`: `none` when all legs are equal; `all` when every region is to be copied from the in-sync legs to the `syncing` ones;
+ * `changed` when those regions suffice that were written in era `since` or later.
  */
 export const segmentWanted = record({
   index: int({ max: 2 ** 20 }),
   generation,
+  /** Where in the volume it begins; absent: after the one before it. */
+  offset: optional(byteCount()),
   bytes: byteCount(),
-  copy: word('none', 'all'),
+  copy: word('none', 'all', 'changed'),
+  since: optional(era),
   legs: list(legWanted, { max: 9 }),
 })
 export type SegmentWanted = Parsed<typeof segmentWanted>
@@ -83,6 +90,11 @@ export const volumeWanted = record({
   bytes: byteCount(),
   /** How long its I/O may wait for a lost last leg before it gets an error, seconds; 0: for ever. */
   waitSeconds: int({ max: 604_800 }),
+  /**
+   * What is written is remembered, behind segment 0 on its legs. `settled`: all writes of earlier eras are on every in-sync leg; 0 when
+   * what is remembered there is worth nothing, and is begun anew. Absent: nothing is remembered.
+   */
+  changes: optional(record({ settled: era })),
   segments: list(segmentWanted),
   /** What this head answers when a storage server asks for CHAP. */
   chap,
@@ -145,6 +157,8 @@ export const volumeSeen = record({
   /** Who holds it open: the kernel's open count. */
   opens: int(),
   segments: list(segmentSeen),
+  /** `settled` as in the order, but as far as it has come; `broken`: what is remembered is worth nothing any more. Absent: nothing is. */
+  changes: optional(record({ settled: era, broken: flag() })),
   /** Its I/O waits: something below failed in a way that no other leg could make good. */
   waiting: flag(),
   /** Legs of the order that could not be reached from this head: then nothing was changed, and the manager decides. */

@@ -6,7 +6,7 @@ export interface SegmentPlan {
   readonly index: number
   readonly offset: bigint
   readonly bytes: bigint
-  /** Of each leg's logical volume: the segment rounded up to LVM's physical extent. */
+  /** Of each leg's logical volume: the segment rounded up to LVM's physical extent, and beside the first room for what is remembered of changes. */
   readonly extentBytes: bigint
 }
 
@@ -16,7 +16,7 @@ export function layOutVolume(size: bigint, extentBytes: bigint): readonly Segmen
   return Array.from({ length: count }, (_, index) => {
     const offset = BigInt(index) * extentBytes
     const length = size - offset < extentBytes ? size - offset : extentBytes
-    return { index, offset, bytes: length, extentBytes: roundUp(bytes(length), bytes(limits.physicalExtent)) }
+    return { index, offset, bytes: length, extentBytes: roundUp(bytes(length), bytes(limits.physicalExtent)) + (index === 0 ? limits.changesBytes : 0n) }
   })
 }
 

@@ -4,9 +4,13 @@
  */
 import { agentMethods } from '../../lib/wire/agent.js'
 import { Fault, messageOf } from '../../lib/faults.js'
+import type { VolumeSeen } from '../../lib/wire/agent.js'
 import { decideLoss } from '../plan/segment.js'
+import type { VolumeRow } from '../state/rows.js'
 import { doomRequest, finishRequest, openRequestAbout } from '../store/requests.js'
-import { extentsOf, segmentsOf, updateVolume, volumeById } from '../store/volumes.js'
+import { loadSettings } from '../store/settings.js'
+import type { ChangeTx } from '../store/store.js'
+import { extentsOf, forgetChanges, segmentsOf, setRemembers, setSettled, updateVolume, volumeById } from '../store/volumes.js'
 import { AgentSilent } from './agents.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
@@ -32,8 +36,8 @@ export async function attachTurn(cluster: Cluster, facts: VolumeFacts, attempt: 
   const lost = await openServers(cluster, facts, attempt)
   const refusal = await leaveBehind(cluster, facts, lost)
   if (refusal) return giveUp(cluster, facts, refusal)
-  const now = await volumeById(cluster.store.read, volume.id)
-  if (!now || now.phase !== 'attaching') return 0
+  const now = await cluster.store.change((tx) => decideRemembering(tx, volume.id))
+  if (now?.phase !== 'attaching') return 0
   try {
     const wanted = volumeWanted(await loadFacts(cluster.store.read, now), (name) => online(cluster, name))
     const up = await cluster.agents.call(head, agentMethods.attachVolume, { volume: wanted }, { timeoutMs: 45_000 })
@@ -43,6 +47,7 @@ export async function attachTurn(cluster: Cluster, facts: VolumeFacts, attempt: 
     }
     noteSeen(cluster, head.name, volume.attachBoot, [up])
     await cluster.store.change(async (tx) => {
+      await keepSettled(tx, volume.id, up)
       await updateVolume(tx, volume.id, { phase: 'attached', device: up.device, problem: '' })
       await finishRequest(tx, volume.id)
       await tx.event({ kind: 'volume attached', about: 'volume', name: volume.name, text: `to ${head.name} as ${up.device}` })
@@ -54,6 +59,21 @@ export async function attachTurn(cluster: Cluster, facts: VolumeFacts, attempt: 
     if (thrown instanceof Fault && thrown.fault !== 'stale epoch') return giveUp(cluster, facts, thrown)
     throw thrown
   }
+}
+
+/** As the settings say now. What an attachment that remembers nothing writes makes worthless what was remembered before it. */
+async function decideRemembering(tx: ChangeTx, id: string): Promise<VolumeRow | undefined> {
+  const remembers = (await loadSettings(tx)).of('volume.changes', id) === 1
+  await setRemembers(tx, id, remembers)
+  if (!remembers) await forgetChanges(tx, id)
+  return volumeById(tx, id)
+}
+
+/** What the head remembers counts from its first word on, which it gives before anybody is told that the volume is there. */
+async function keepSettled(tx: ChangeTx, id: string, { changes }: VolumeSeen): Promise<void> {
+  const volume = await volumeById(tx, id)
+  if (volume?.remembers === true && changes && !changes.broken && changes.settled > 0) await setSettled(tx, id, Math.max(volume.settled, changes.settled))
+  else await forgetChanges(tx, id)
 }
 
 /** Lets the head in everywhere. Gives the servers that can't be used now, with the reason. */

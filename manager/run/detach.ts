@@ -2,13 +2,14 @@
 import { Fault } from '../../lib/faults.js'
 import { agentMethods } from '../../lib/wire/agent.js'
 import { requestDoomed, finishRequest, openRequestAbout } from '../store/requests.js'
-import { updateVolume } from '../store/volumes.js'
+import { setSettled, updateVolume } from '../store/volumes.js'
 import { AgentSilent } from './agents.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { interruptCopies } from './copying.js'
 import { pushVolume } from './exports.js'
 import type { VolumeFacts } from './facts.js'
+import { sinceNow } from './loss.js'
 import type { Next } from './work.js'
 
 export async function detachTurn(cluster: Cluster, facts: VolumeFacts): Promise<Next> {
@@ -29,6 +30,8 @@ export async function detachTurn(cluster: Cluster, facts: VolumeFacts): Promise<
     }
   }
   await cluster.store.change(async (tx) => {
+    const settled = await sinceNow(cluster, tx, volume.id)
+    if (settled > 0) await setSettled(tx, volume.id, settled)
     await updateVolume(tx, volume.id, { phase: 'detached', head: '', device: '', problem: '' })
     await interruptCopies(cluster, tx, volume.id, 'the volume was detached')
     await tx.event({ kind: 'volume detached', about: 'volume', name: volume.name, text: `from ${volume.head}` })

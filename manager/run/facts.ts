@@ -2,6 +2,7 @@
 import type { VolumeWanted } from '../../lib/wire/agent.js'
 import { targetName } from '../../lib/wire/agent.js'
 import { must } from '../../lib/assert.js'
+import { changesWanted, copyWanted } from '../plan/changed.js'
 import { headOf } from '../plan/exports.js'
 import { tableOrder } from '../plan/segment.js'
 import type { LegFacts } from '../plan/segment.js'
@@ -51,6 +52,7 @@ export function serversInUse({ extents }: Pick<VolumeFacts, 'extents'>): readonl
 export function volumeWanted({ volume, segments, extents, hosts, waitSeconds }: VolumeFacts, answers: (host: string) => boolean): VolumeWanted {
   const head = must(hosts.get(headOf(volume)), `volume ${volume.name} is attached to, or copied by, a known host`)
   const whole = volume.phase !== 'detached'
+  const changes = changesWanted(volume, whole)
   const copied = new Set(extents.filter((extent) => extent.leg === 'syncing').map((extent) => extent.segment))
   return {
     layout: volume.layout,
@@ -60,6 +62,7 @@ export function volumeWanted({ volume, segments, extents, hosts, waitSeconds }: 
     attachEpoch: volume.attachEpoch,
     bytes: volume.bytes,
     waitSeconds,
+    ...(changes ? { changes } : {}),
     chap: { initiator: head.initiator, user: head.chapUser, password: head.chapPassword },
     segments: segments.filter((segment) => whole || copied.has(segment.index)).map((segment) => {
       const all = tableOrder(extents.filter((extent) => extent.segment === segment.index).map((extent) => ({ ...extent, extent: extent.id, state: extent.leg })),
@@ -70,8 +73,9 @@ export function volumeWanted({ volume, segments, extents, hosts, waitSeconds }: 
       return {
         index: segment.index,
         generation: segment.generation,
+        offset: segment.offset,
         bytes: segment.bytes,
-        copy: legs.some((leg) => leg.state === 'syncing') ? 'all' : 'none',
+        ...copyWanted(volume, whole, legs.filter((leg) => leg.state === 'syncing')),
         legs: legs.map((leg) => ({
           extent: leg.extent, disk: leg.disk, host: leg.host, target: targetName(leg.host),
           addresses: hosts.get(leg.host)?.dataAddresses ?? [], lun: leg.lun, bytes: leg.bytes, state: leg.state,

@@ -8,7 +8,7 @@ import { Fault, messageOf } from '../../lib/faults.js'
 import { decideLoss, chooseSource } from '../plan/segment.js'
 import { legAfter } from '../state/leg.js'
 import { finishRequest, openRequestAbout } from '../store/requests.js'
-import { changeLayout, clearDoubts, extentsOf, raiseGeneration, segmentsOf, setLeg, updateVolume, volumeById } from '../store/volumes.js'
+import { changeLayout, clearDoubts, extentsOf, forgetChanges, raiseGeneration, segmentsOf, setLeg, setSince, updateVolume, volumeById } from '../store/volumes.js'
 import type { ChangeTx } from '../store/store.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
@@ -16,7 +16,7 @@ import { interruptCopies } from './copying.js'
 import { pushVolume } from './exports.js'
 import { reachability, segmentFacts, serversInUse } from './facts.js'
 import type { VolumeFacts } from './facts.js'
-import { commitStale } from './loss.js'
+import { commitStale, sinceNow } from './loss.js'
 import type { Next } from './work.js'
 
 export async function fenceTurn(cluster: Cluster, facts: VolumeFacts): Promise<Next> {
@@ -72,13 +72,16 @@ async function admit(cluster: Cluster, tx: ChangeTx, { volume, hosts }: VolumeFa
     if (loss.kind === 'unavailable') return new Fault('data unavailable', `Cannot shut ${volume.head} out of volume ${volume.name}: segment ${segment.index}: no server of an in-sync leg confirms (${loss.reason})`)
   }
   const reachable = await reachability(cluster, tx)
+  const since = await sinceNow(cluster, tx, volume.id)
+  if (now.settled === 0) await forgetChanges(tx, volume.id)
   let copies = 0
   for (const segment of facts) {
     const loss = decideLoss(segment.legs, (leg) => refusals.get(leg.host))
-    if (loss.kind === 'drop') await commitStale(cluster, tx, { volume, extents }, segment, loss.extents, loss.extents.map((id) => extents.find((each) => each.id === id)?.host ?? '').map((host) => `${host}: ${refusals.get(host) ?? ''}`).join('; '))
+    if (loss.kind === 'drop') await commitStale(cluster, tx, { volume, extents }, segment, loss.extents, loss.extents.map((id) => extents.find((each) => each.id === id)?.host ?? '').map((host) => `${host}: ${refusals.get(host) ?? ''}`).join('; '), { trusted: false })
     const left = segment.legs.filter((leg) => loss.kind !== 'drop' || !loss.extents.includes(leg.extent))
     for (const extent of chooseSource(left, reachable)?.others ?? []) {
       await setLeg(tx, extent, legAfter('insync', 'head lost'))
+      await setSince(tx, extent, since)
       copies += 1
     }
     await raiseGeneration(tx, volume.id, segment.index)

@@ -2,21 +2,36 @@
 import { legAfter } from '../state/leg.js'
 import { interruptJob } from '../store/jobs.js'
 import type { ChangeTx } from '../store/store.js'
-import { raiseGeneration, setLeg, setRetry } from '../store/volumes.js'
+import { settledEra } from '../plan/changed.js'
+import { headOf } from '../plan/exports.js'
+import { must } from '../../lib/assert.js'
+import { raiseGeneration, setLeg, setRetry, setSince, volumeById } from '../store/volumes.js'
 import type { Cluster } from './cluster.js'
 import type { VolumeFacts } from './facts.js'
 
 /** A leg whose copy failed is left alone for so long, ms: each attempt makes the volume's writers pause for a moment. */
 const RETRY_MS = 20_000
 
+/** What a leg of this volume lacks that is in sync until now: what was written since. */
+export async function sinceNow(cluster: Cluster, tx: ChangeTx, id: string): Promise<number> {
+  const volume = must(await volumeById(tx, id), `volume ${id} is there while its legs are judged`)
+  const seen = cluster.seen.get(headOf(volume))
+  // After a reboot of its head the same attachment may count from the beginning.
+  const there = seen?.bootId === volume.attachBoot ? seen.volumes.find((each) => each.volume === id && each.attachEpoch === volume.attachEpoch) : undefined
+  return settledEra(volume, there)
+}
+
+/** `trusted` false: it may have taken writes that no other leg has, and that nobody remembers. */
 export async function commitStale(
   cluster: Cluster, tx: ChangeTx, { volume, extents }: Pick<VolumeFacts, 'volume' | 'extents'>, segment: { readonly index: number; readonly generation: number },
-  gone: readonly string[], why: string,
+  gone: readonly string[], why: string, { trusted = true }: { readonly trusted?: boolean } = {},
 ): Promise<void> {
   const nowMs = cluster.clock.nowMs()
+  const since = trusted ? await sinceNow(cluster, tx, volume.id) : 0
   await raiseGeneration(tx, volume.id, segment.index)
   for (const extent of extents.filter((each) => gone.includes(each.id))) {
     await setLeg(tx, extent.id, legAfter(extent.leg, 'missed writes'), nowMs)
+    if (extent.leg === 'insync') await setSince(tx, extent.id, since) // any other lacks what it lacked before, and more
     if (extent.leg !== 'syncing') continue
     await setRetry(tx, extent.id, nowMs + RETRY_MS)
     await interruptJob(tx, 'resync', volume.id, segment.index, `interrupted: ${why}`)

@@ -17,9 +17,11 @@ import { addJob, endJob, noteJob, openJobs, startJob } from '../store/jobs.js'
 import { loadSettings } from '../store/settings.js'
 import type { Reader } from '../store/db.js'
 import type { ChangeTx } from '../store/store.js'
-import { addExtent, changeLayout, dropExtent, extentsOf, raiseGeneration, segmentsInDoubt, segmentsOf, setLeg, setSpare, updateVolume, volumeById } from '../store/volumes.js'
+import { addExtent, changeLayout, dropExtent, extentsOf, raiseGeneration, segmentsInDoubt, segmentsOf, setLeg, setSince, setSpare, updateVolume, volumeById } from '../store/volumes.js'
+import { copyWanted, sinceOfSpare } from '../plan/changed.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
+import { sinceNow } from './loss.js'
 import { watchMoves } from './moves.js'
 import type { Next } from './work.js'
 
@@ -157,7 +159,11 @@ async function carryOut(cluster: Cluster, tx: ChangeTx, facts: Facts, { volume, 
   const nowMs = cluster.clock.nowMs()
   if (plan.retire.length > 0) {
     await raiseGeneration(tx, volume.id, segment.index)
-    for (const id of plan.retire) await setLeg(tx, id, legAfter(find(id)?.leg ?? 'insync', 'missed writes'), nowMs)
+    const since = await sinceNow(cluster, tx, volume.id)
+    for (const id of plan.retire) {
+      await setLeg(tx, id, legAfter(find(id)?.leg ?? 'insync', 'missed writes'), nowMs)
+      if (find(id)?.leg === 'insync') await setSince(tx, id, since)
+    }
     await tx.event({ kind: 'leg retired', about: 'volume', name: volume.name, text: `segment ${segment.index}: the leg on ${plan.retire.map((id) => find(id)?.host ?? '').join(', ')} is no longer needed: ${volume.redundancy} good ones stand elsewhere` })
   }
   for (const id of plan.release) await dropExtent(tx, id)
@@ -174,7 +180,9 @@ async function carryOut(cluster: Cluster, tx: ChangeTx, facts: Facts, { volume, 
   await setSpare(tx, volume.id, segment.index, true)
   let slot = Math.max(...extents.map((extent) => extent.slot)) + 1
   for (const disk of placement.legs[0] ?? []) {
-    await addExtent(tx, { id: cluster.random.hex(16), disk, host: facts.disks.get(disk)?.host ?? '', volume: volume.id, segment: segment.index, slot, bytes: size }, 'allocated')
+    const id = cluster.random.hex(16)
+    await addExtent(tx, { id, disk, host: facts.disks.get(disk)?.host ?? '', volume: volume.id, segment: segment.index, slot, bytes: size }, 'allocated')
+    await setSince(tx, id, sinceOfSpare(volume))
     facts.taken.set(disk, (facts.taken.get(disk) ?? 0n) + size)
     slot += 1
   }
@@ -268,7 +276,8 @@ async function startCopy(cluster: Cluster, tx: ChangeTx, facts: Facts, wish: Wis
   }
   for (const extent of extents) await setLeg(tx, extent.id, legAfter(extent.leg, 'copy begins'))
   await changeLayout(tx, volume.id)
-  const text = `segment ${wish.segment.index}: from ${wish.source.host} to ${wish.targets.map((target) => target.host).join(', ')}, on ${wish.head}`
+  const what = copyWanted(volume, volume.phase !== 'detached', extents).copy === 'changed' ? 'what changed' : 'all of it'
+  const text = `segment ${wish.segment.index}: ${what}, from ${wish.source.host} to ${wish.targets.map((target) => target.host).join(', ')}, on ${wish.head}`
   await addJob(tx, newJob(cluster, wish, text, cluster.clock.nowMs()))
   await startJob(tx, 'resync', volume.id, wish.segment.index, text, cluster.clock.nowMs())
   await tx.event({ kind: 'copy begins', about: 'volume', name: volume.name, text })

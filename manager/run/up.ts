@@ -12,7 +12,7 @@ import { legAfter } from '../state/leg.js'
 import type { VolumeRow } from '../state/rows.js'
 import { endJob } from '../store/jobs.js'
 import type { ChangeTx } from '../store/store.js'
-import { changeLayout, extentsOf, segmentsOf, setLeg, updateVolume, volumeById } from '../store/volumes.js'
+import { changeLayout, extentsOf, forgetChanges, segmentsOf, setLeg, setSettled, updateVolume, volumeById } from '../store/volumes.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { commitStale } from './loss.js'
@@ -72,6 +72,7 @@ async function decide(cluster: Cluster, id: string, there: VolumeSeen): Promise<
       const segment = facts.find((each) => each.index === loss.segment)
       if (segment) await commitStale(cluster, tx, now, segment, loss.extents, loss.why)
     }
+    const forgotten = await noteChanges(tx, volume, there)
     for (const each of decision.readErrors) await tellReadErrors(cluster, tx, now, each)
     for (const caughtUp of decision.insync) {
       await commitInSync(cluster, tx, volume, caughtUp)
@@ -83,8 +84,24 @@ async function decide(cluster: Cluster, id: string, there: VolumeSeen): Promise<
       await updateVolume(tx, id, { problem })
       if (problem !== '') await tx.event({ kind: 'data unavailable', about: 'volume', name: volume.name, text: problem })
     }
-    return decision
+    return forgotten ? { ...decision, reload: true } : decision
   })
+}
+
+/** Between two notes of how far changes are settled, eras (minutes): after a restart of the manager the last note counts. */
+const NOTE_ERAS = 60
+
+/** True when nothing that was remembered counts any more: the head is told, and may then give up what waits for it. */
+async function noteChanges(tx: ChangeTx, volume: VolumeRow, { changes }: VolumeSeen): Promise<boolean> {
+  if (volume.settled === 0 || volume.phase !== 'attached' || !changes) return false
+  if (!changes.broken) {
+    if (changes.settled >= volume.settled + NOTE_ERAS) await setSettled(tx, volume.id, changes.settled)
+    return false
+  }
+  await forgetChanges(tx, volume.id)
+  await changeLayout(tx, volume.id)
+  await tx.event({ kind: 'changes forgotten', about: 'volume', name: volume.name, text: 'its head can no longer say what was written when: legs that are behind are copied as a whole until it is attached again' })
+  return true
 }
 
 /** Nobody writes to a detached volume, so no good leg can miss anything: whatever fails, it is the copy that has to begin again. */

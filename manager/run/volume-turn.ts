@@ -6,7 +6,7 @@ import { legAfter } from '../state/leg.js'
 import { chooseSource, decideLoss } from '../plan/segment.js'
 import { findHost } from '../store/hosts.js'
 import type { ChangeTx } from '../store/store.js'
-import { changeLayout, clearDoubts, extentsOf, segmentsOf, raiseGeneration, setLeg, updateVolume, volumeById } from '../store/volumes.js'
+import { changeLayout, clearDoubts, extentsOf, forgetChanges, segmentsOf, raiseGeneration, setLeg, setSince, updateVolume, volumeById } from '../store/volumes.js'
 import { attachTurn } from './attach.js'
 import { copyingTurn } from './copying.js'
 import { online } from './cluster.js'
@@ -16,7 +16,7 @@ import { afterDetach, detachTurn } from './detach.js'
 import { loadFacts, reachability, segmentFacts } from './facts.js'
 import type { VolumeFacts } from './facts.js'
 import { fenceTurn } from './fence.js'
-import { commitStale } from './loss.js'
+import { commitStale, sinceNow } from './loss.js'
 import { upTurn } from './up.js'
 import type { Next } from './work.js'
 
@@ -52,10 +52,11 @@ async function headWasLost(cluster: Cluster, facts: VolumeFacts, bootId: string)
   const { volume } = facts
   let copies = 0
   await cluster.store.change(async (tx) => {
-    const reachable = await reachability(cluster, tx)
+    const [reachable, since] = [await reachability(cluster, tx), await sinceNow(cluster, tx, volume.id)]
+    if (volume.settled === 0) await forgetChanges(tx, volume.id)
     for (const segment of segmentFacts(facts)) {
       const choice = chooseSource(segment.legs, reachable)
-      if (choice) copies += await makeSource(tx, volume.id, segment.index, choice)
+      if (choice) copies += await makeSource(tx, volume.id, segment.index, choice, since)
     }
     await clearDoubts(tx, volume.id) // whoever lost the head has lost what was not flushed, on every leg
     await changeLayout(tx, volume.id)
@@ -68,10 +69,13 @@ async function headWasLost(cluster: Cluster, facts: VolumeFacts, bootId: string)
   return 0
 }
 
-/** The others count again when everything was copied to them. Gives how many they are. */
-async function makeSource(tx: ChangeTx, volume: string, segment: number, choice: { readonly others: readonly string[] }): Promise<number> {
+/** The others count again when everything was copied to them that was written since an era (0: everything). Gives how many they are. */
+async function makeSource(tx: ChangeTx, volume: string, segment: number, choice: { readonly others: readonly string[] }, since: number): Promise<number> {
   await raiseGeneration(tx, volume, segment)
-  for (const extent of choice.others) await setLeg(tx, extent, legAfter('insync', 'head lost'))
+  for (const extent of choice.others) {
+    await setLeg(tx, extent, legAfter('insync', 'head lost'))
+    await setSince(tx, extent, since)
+  }
   return choice.others.length
 }
 
@@ -84,7 +88,7 @@ async function judgeDoubts(cluster: Cluster, { volume }: VolumeFacts): Promise<v
     const [segments, extents] = [await segmentsOf(tx, volume.id), await extentsOf(tx, volume.id)]
     const doubted = new Set(extents.filter((extent) => extent.doubt).map((extent) => extent.id))
     const why = 'its server was started anew: what its disk held in its cache may be gone'
-    const reachable = await reachability(cluster, tx)
+    const [reachable, since] = [await reachability(cluster, tx), await sinceNow(cluster, tx, volume.id)]
     for (const segment of segmentFacts({ segments, extents })) {
       const loss = decideLoss(segment.legs, (leg) => (doubted.has(leg.extent) ? why : undefined))
       if (loss.kind === 'drop') await commitStale(cluster, tx, { volume, extents }, segment, loss.extents, why)
@@ -93,7 +97,7 @@ async function judgeDoubts(cluster: Cluster, { volume }: VolumeFacts): Promise<v
       const targets = segment.legs.filter((leg) => leg.state === 'syncing').map((leg) => leg.extent)
       if (targets.length > 0) await commitStale(cluster, tx, { volume, extents }, segment, targets, 'what they were copied from may have lost something')
       const choice = chooseSource(segment.legs, reachable)
-      if (choice) await makeSource(tx, volume.id, segment.index, choice)
+      if (choice) await makeSource(tx, volume.id, segment.index, choice, since)
     }
     await clearDoubts(tx, volume.id)
   })

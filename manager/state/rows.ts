@@ -65,6 +65,12 @@ export interface VolumeRow {
   readonly copyBoot: string
   /** Where it goes when its present head is shut out. */
   readonly nextHead: string
+  /** The head of this attachment remembers what is written when. */
+  readonly remembers: boolean
+  /** Every write of an earlier era is on all in-sync legs; 0: what is remembered is worth nothing, and is begun anew by the next head. */
+  readonly settled: number
+  /** Whatever was written since the volume was made is remembered: all else is still zero. */
+  readonly sinceBirth: boolean
 }
 
 export interface SegmentRow {
@@ -92,6 +98,8 @@ export interface ExtentRow {
   readonly staleSince: number
   /** No copy to it before, epoch ms: the last one failed. */
   readonly retryAt: number
+  /** Not in sync: it lacks only what was written in this era or later; 0: it may lack anything. */
+  readonly since: number
   /** Its server was started anew while the volume was in use, and nobody has judged yet what that means. */
   readonly doubt: boolean
 }

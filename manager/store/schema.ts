@@ -53,6 +53,12 @@ const migrations: readonly (readonly string[])[] = [
     `create table settings (name text primary key, value text not null)`,
     `create table events (seq integer primary key, at_ms bigint not null, kind text not null, about text not null, name text not null, text text not null)`,
   ],
+  [
+    `alter table volumes add column remembers integer not null default 0 check (remembers in (0, 1))`,
+    `alter table volumes add column settled bigint not null default 0`,
+    `alter table volumes add column since_birth integer not null default 0 check (since_birth in (0, 1))`,
+    `alter table extents add column since bigint not null default 0`,
+  ],
 ]
 
 export const schemaVersion = migrations.length

@@ -23,6 +23,9 @@ function volumeOf(row: Row): VolumeRow {
     copyHead: textOf(row, 'copy_head'),
     copyBoot: textOf(row, 'copy_boot'),
     nextHead: textOf(row, 'next_head'),
+    remembers: flagOf(row, 'remembers'),
+    settled: numberOf(row, 'settled'),
+    sinceBirth: flagOf(row, 'since_birth'),
   }
 }
 
@@ -47,6 +50,7 @@ function extentOf(row: Row): ExtentRow {
     leg: wordOf(row, 'leg', legStates),
     staleSince: numberOf(row, 'stale_since'),
     retryAt: numberOf(row, 'retry_at'),
+    since: numberOf(row, 'since'),
     doubt: flagOf(row, 'doubt'),
   }
 }
@@ -78,8 +82,8 @@ export async function volumesOnHead(db: Reader, head: string): Promise<readonly 
 
 export async function addVolume(tx: Tx, volume: Pick<VolumeRow, 'id' | 'name' | 'bytes' | 'redundancy' | 'createdAt'>): Promise<void> {
   await tx.run(
-    `insert into volumes (id, name, bytes, redundancy, phase, head, attach_epoch, attach_boot, device, problem, created_at, layout, copy_head, copy_boot, next_head)
-     values (?, ?, ?, ?, 'creating', '', 0, '', '', '', ?, 1, '', '', '')`,
+    `insert into volumes (id, name, bytes, redundancy, phase, head, attach_epoch, attach_boot, device, problem, created_at, layout, copy_head, copy_boot, next_head, since_birth)
+     values (?, ?, ?, ?, 'creating', '', 0, '', '', '', ?, 1, '', '', '', 1)`,
     [volume.id, volume.name, Number(volume.bytes), volume.redundancy, volume.createdAt],
   )
 }
@@ -140,7 +144,7 @@ export async function hostsDropping(db: Reader, volume: string): Promise<readonl
   return (await db.all(`select distinct host from extents where volume = ? and state = 'dropping' order by host`, [volume])).map((row) => textOf(row, 'host'))
 }
 
-export async function addExtent(tx: Tx, extent: Omit<ExtentRow, 'lun' | 'state' | 'leg' | 'staleSince' | 'retryAt' | 'doubt'>, leg: LegState): Promise<void> {
+export async function addExtent(tx: Tx, extent: Omit<ExtentRow, 'lun' | 'state' | 'leg' | 'staleSince' | 'retryAt' | 'since' | 'doubt'>, leg: LegState): Promise<void> {
   await tx.run(
     `insert into extents (id, disk, host, volume, segment, slot, bytes, lun, state, leg, stale_since, retry_at, doubt) values (?, ?, ?, ?, ?, ?, ?, ?, 'planned', ?, 0, 0, 0)`,
     [extent.id, extent.disk, extent.host, extent.volume, extent.segment, extent.slot, Number(extent.bytes), await freeLun(tx, extent.host), leg],
@@ -165,7 +169,26 @@ export async function setExtentReady(tx: Tx, id: string): Promise<void> {
 
 /** `nowMs` is when it became stale, if it did. */
 export async function setLeg(tx: Tx, id: string, leg: LegState, nowMs = 0): Promise<void> {
-  await tx.run('update extents set leg = ?, stale_since = ? where id = ?', [leg, leg === 'stale' ? nowMs : 0, id])
+  await tx.run(`update extents set leg = ?, stale_since = ?${leg === 'insync' ? ', since = 0' : ''} where id = ?`, [leg, leg === 'stale' ? nowMs : 0, id])
+}
+
+/** What a leg that is no longer in sync lacks: what was written in this era or later; 0: anything. */
+export async function setSince(tx: Tx, id: string, era: number): Promise<void> {
+  await tx.run('update extents set since = ? where id = ?', [era, id])
+}
+
+export async function setSettled(tx: Tx, volume: string, era: number): Promise<void> {
+  await tx.run('update volumes set settled = ? where id = ?', [era, volume])
+}
+
+export async function setRemembers(tx: Tx, volume: string, remembers: boolean): Promise<void> {
+  await tx.run('update volumes set remembers = ? where id = ?', [remembers ? 1 : 0, volume])
+}
+
+/** Nothing that is remembered of a volume's writes counts from now on: its legs that are not in sync lack anything. */
+export async function forgetChanges(tx: Tx, volume: string): Promise<void> {
+  await tx.run('update volumes set settled = 0, since_birth = 0 where id = ?', [volume])
+  await tx.run('update extents set since = 0 where volume = ?', [volume])
 }
 
 /** Its server was started anew while its volume was in use: what the disk's cache held may be gone. */

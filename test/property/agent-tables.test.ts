@@ -43,7 +43,7 @@ describe('device-mapper tables, whatever the segment', () => {
   it('stand in one command so that each can be taken out again', () => {
     const anyOne = fc.record({ volume: fc.stringMatching(/^[0-9a-f]{32}$/), part: fc.oneof(fc.constantFrom('top' as const, 'body' as const), fc.nat(1_000_000).map((index) => `s${index}` as const), fc.nat(1_000_000).map((index) => `s${index}-low` as const)), tables: fc.array(anyMirror, { minLength: 1, maxLength: 4 }) })
     fc.assert(fc.property(fc.array(anyOne, { minLength: 1, maxLength: 5 }), (all) => {
-      const concise = formatConcise(all.map(({ volume, part, tables }, index) => ({ name: `n${index}`, uuid: uuidOf(volume, part), table: tables.map(formatSegment) })))
+      const concise = formatConcise(all.map(({ volume, part, tables }, index) => ({ name: `n${index}`, uuid: uuidOf(volume, part), table: tables.map((table) => formatSegment(table)) })))
       const read = concise.split(';').map((device) => device.split(','))
       expect(read.map(([name, uuid = '', minor, flags, ...lines]) => [name, readUuid(uuid), minor, flags, lines.map(readSegment)]))
         .to.deep.equal(all.map(({ volume, part, tables }, index) => [`n${index}`, { volume, part }, '', 'rw', tables]))

@@ -49,7 +49,7 @@ export class Records {
     }
     this.segments = world.acked.map((_, index) => ({ volume: 'v', index, offset: BYTES * BigInt(index), bytes: BYTES, generation: 1 }))
     this.volume = {
-      id: 'v', name: 'v', bytes: BYTES * BigInt(this.segments.length), redundancy: options.redundancy, phase: 'detached', head: '', attachEpoch: 0, attachBoot: '', device: '', problem: '', createdAt: 0, layout: 1, copyHead: '', copyBoot: '', nextHead: '',
+      id: 'v', name: 'v', bytes: BYTES * BigInt(this.segments.length), redundancy: options.redundancy, phase: 'detached', head: '', attachEpoch: 0, attachBoot: '', device: '', problem: '', createdAt: 0, layout: 1, copyHead: '', copyBoot: '', nextHead: '', remembers: false, settled: 0, sinceBirth: false,
     }
     const placed = placeLegs({ segments: this.segments.map(() => BYTES), redundancy: options.redundancy }, this.places())
     assert(placed.kind === 'placed', 'there is room for the volume')
@@ -93,7 +93,7 @@ export class Records {
   protected addExtent(segment: number, disk: string): void {
     this.ids += 1
     this.extents.push({
-      id: this.ids.toString(16).padStart(32, '0'), disk, host: this.world.disk(disk).host, volume: 'v', segment, slot: Math.max(-1, ...this.live(segment).map((each) => each.slot)) + 1, bytes: BYTES, lun: 0, state: 'planned', leg: 'allocated', staleSince: 0, retryAt: 0, doubt: false,
+      id: this.ids.toString(16).padStart(32, '0'), disk, host: this.world.disk(disk).host, volume: 'v', segment, slot: Math.max(-1, ...this.live(segment).map((each) => each.slot)) + 1, bytes: BYTES, lun: 0, state: 'planned', leg: 'allocated', staleSince: 0, retryAt: 0, since: 0, doubt: false,
     })
   }
 

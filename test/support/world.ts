@@ -132,7 +132,7 @@ export class Head {
         if (this.waiting.length > 0 && step.part === 'top') throw new Refused('the volume is in use')
         this.devices.delete(step.part)
       } else if (step.do === 'reinstate') { if (device) device.failed = false }
-      else this.devices.set(step.part, { table: step.table, letters: new Map(), copied: new Set(), failed: false })
+      else if ('table' in step) this.devices.set(step.part, { table: step.table, letters: new Map(), copied: new Set(), failed: false })
       this.drain()
     }
     return must(this.seen(), 'it was made a moment ago')

@@ -41,7 +41,7 @@ describe('the table that a kernel gives back', () => {
     if (table) expect(formatSegment(table)).to.equal(line)
   })
 
-  it('is not ours when the mirror would go on over a lost write, or has a log that lasts', () => {
+  it('is not ours when the mirror would go on over a lost write, or has a log that is not for one copy alone', () => {
     expect(readSegment(line.replace(' 1 handle_errors', ' 0'))).to.equal(undefined)
     expect(readSegment(line.replace(' 1 handle_errors', ''))).to.equal(undefined)
     expect(readSegment(line.replace(' 1 handle_errors', ' 2 handle_errors keep_log'))).to.equal(undefined)

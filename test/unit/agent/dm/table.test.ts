@@ -14,8 +14,26 @@ describe('a segment\'s table', () => {
     expect(formatSegment({ ...table, copy: 'all' })).to.equal('0 2048 mirror core 2 1024 sync 2 8:0 0 8:16 0 1 handle_errors')
   })
 
+  it('says where on its legs it begins, when that is not their start', () => {
+    for (const [table, line] of [
+      [{ length: sectors(8n), legs: ['8:0'], starts: [2048n], copy: 'none' }, '0 8 linear 8:0 2048'],
+      [{ length: sectors(8n), legs: ['254:3', '8:16'], starts: [0n, 2048n], copy: 'all' }, '0 8 mirror core 2 1024 sync 2 254:3 0 8:16 2048 1 handle_errors'],
+    ] as const) {
+      expect(formatSegment(table)).to.equal(line)
+      expect(readSegment(line)).to.deep.equal(table)
+    }
+  })
+
+  it('names a log only for a copy of what changed, and copies all where there is none', () => {
+    const table = { length: sectors(2048n), legs: ['8:0', '8:16'], copy: 'changed' } as const
+    expect(formatSegment(table, '/dev/loop7')).to.equal('0 2048 mirror disk 2 /dev/loop7 1024 2 8:0 0 8:16 0 1 handle_errors')
+    expect(readSegment('0 2048 mirror disk 2 7:7 1024 2 8:0 0 8:16 0 1 handle_errors')).to.deep.equal(table)
+    expect(formatSegment(table)).to.equal('0 2048 mirror core 2 1024 sync 2 8:0 0 8:16 0 1 handle_errors')
+    expect(formatSegment({ ...table, copy: 'none' }, '/dev/loop7')).to.include('core 2 1024 nosync')
+  })
+
   it('of another maker is not taken for ours', () => {
-    for (const line of ['0 8 mirror core 2 1024 nosync 2 8:0 0 8:16 0 0', '0 8 mirror core 2 1024 nosync 2 8:0 0 8:16 2048 1 handle_errors', '0 8 linear 8:0 2048', '0 8 error', '']) {
+    for (const line of ['0 8 mirror core 2 1024 nosync 2 8:0 0 8:16 0 0', '0 8 mirror core 2 1024 nosync 2 8:0 0 8:16 1 handle_errors', '0 8 mirror userspace 2 1024 nosync 2 8:0 0 8:16 0 1 handle_errors', '0 8 error', '']) {
       expect(readSegment(line), line).to.equal(undefined)
     }
   })
@@ -40,7 +58,7 @@ describe('a volume\'s concatenation', () => {
   it('is known by its uuid, and nothing else is', () => {
     const volume = 'a'.repeat(32)
     expect(readUuid(uuidOf(volume, 'top'))).to.deep.equal({ volume, part: 'top' })
-    for (const part of ['body', 's12', 's0-low'] as const) expect(readUuid(uuidOf(volume, part))).to.deep.equal({ volume, part })
+    for (const part of ['body', 's12', 's0-low', 'changes', 'meta', 'meta-low', 'meta-top'] as const) expect(readUuid(uuidOf(volume, part))).to.deep.equal({ volume, part })
     for (const uuid of ['', 'LVM-x', `VSKY-${volume}`, `VSKY-${volume}-s`, `xVSKY-${volume}-top`]) expect(readUuid(uuid), uuid).to.equal(undefined)
   })
 })

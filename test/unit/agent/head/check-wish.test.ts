@@ -106,7 +106,7 @@ describe('the plan for a volume', () => {
       for (const step of planVolume(wanted, before, fresh)) {
         if (step.do === 'create') expect(has.has(step.part), step.part).to.equal(false)
         if (step.do === 'remove') has.delete(step.part)
-        else if (step.do !== 'reinstate') has.set(step.part, { part: step.part, table: step.table, suspended: false, failed: false })
+        else if ('table' in step) has.set(step.part, { part: step.part, table: step.table, suspended: false, failed: false })
       }
       expect(planVolume(wanted, [...has.values()], fresh)).to.deep.equal([])
     }))

@@ -79,7 +79,7 @@ describe('for any two wishes, what leads from one to the other', () => {
         if (step.do === 'create') expect(devices.has(step.part), step.part).to.equal(false)
         else expect(devices.has(step.part), step.part).to.equal(true)
         if (step.do === 'remove') devices.delete(step.part)
-        else if (step.do !== 'reinstate') devices.set(step.part, { part: step.part, table: step.table, suspended: false, failed: false })
+        else if ('table' in step) devices.set(step.part, { part: step.part, table: step.table, suspended: false, failed: false })
       }
       expect(planVolume(wanted, [...devices.values()], false)).to.deep.equal([])
       expect([...devices.keys()]).to.have.members(devicesWanted(wanted).map(({ part }) => part))

@@ -8,11 +8,11 @@ const MIB = 1024n ** 2n
 const head = 'iqn.x:hd1'
 const volume = (phase: VolumeRow['phase']): VolumeRow => ({
   id: 'c'.repeat(32), name: 'v', bytes: 5n * MIB, redundancy: 2, phase, head: 'hd1', attachEpoch: 1, attachBoot: 'b', device: '', problem: '', createdAt: 1,
-  layout: 1, copyHead: '', copyBoot: '', nextHead: '',
+  layout: 1, copyHead: '', copyBoot: '', nextHead: '', remembers: true, settled: 0, sinceBirth: true,
 })
 const segment: SegmentRow = { volume: 'c'.repeat(32), index: 0, offset: 0n, bytes: 5n * MIB, generation: 7 }
 const extent = (leg: ExtentRow['leg']): ExtentRow => ({
-  id: 'e'.repeat(32), disk: 'd'.repeat(32), host: 'st1', volume: 'c'.repeat(32), segment: 0, slot: 0, bytes: 8n * MIB, lun: 3, state: 'ready', leg, staleSince: 0, retryAt: 0, doubt: false,
+  id: 'e'.repeat(32), disk: 'd'.repeat(32), host: 'st1', volume: 'c'.repeat(32), segment: 0, slot: 0, bytes: 8n * MIB, lun: 3, state: 'ready', leg, staleSince: 0, retryAt: 0, since: 0, doubt: false,
 })
 
 describe('an export', () => {

@@ -51,7 +51,7 @@ describe('a setting', () => {
   })
 
   it('can be set for one volume where it makes sense: what copies share is the cluster\'s', () => {
-    expect(settingNames.filter((name) => settings[name].perVolume)).to.deep.equal(['repair.grace', 'volume.wait', 'resync.paused'])
+    expect(settingNames.filter((name) => settings[name].perVolume)).to.deep.equal(['repair.grace', 'volume.wait', 'volume.changes', 'resync.paused'])
   })
 
   it('of the limits on copies reaches the scheduler, each its own', () => {

@@ -1,0 +1,167 @@
+/**
+ * Carrying out what agent/head/plan.ts decided: devices made, given new tables while they are in use, and taken away. A copy of what
+ * changed needs the list of it, and that is only whole while the segment stands still: so it is asked for in that moment, and where it
+ * can't be had all is copied.
+ */
+import { Fault, messageOf } from '../../lib/faults.js'
+import type { Clock, Log, Run } from '../../lib/ports.js'
+import { sectors } from '../../lib/units.js'
+import type { VolumeWanted } from '../../lib/wire/agent.js'
+import { spansIn } from '../dm/copy-log.js'
+import type { Dmsetup, NewDevice } from '../dm/dmsetup.js'
+import { devicesPresent } from '../dm/present.js'
+import { formatChanges, formatConcatenation, formatQueue, formatSegment, nameOf, segmentOf, uuidOf } from '../dm/table.js'
+import type { MirrorTable, Part } from '../dm/table.js'
+import type { StillMine } from '../roles.js'
+import type { Changes } from './changes.js'
+import type { CopyLogs } from './copy-logs.js'
+import { makeLink } from './link.js'
+import { devicesOf } from './look.js'
+import { devicesWanted, layer } from './plan.js'
+import type { DeviceTable, HeadStep } from './plan.js'
+
+export interface Builder {
+  /** `legs`: extent → block device, of every leg that a step names. */
+  build(wanted: VolumeWanted, steps: readonly HeadStep[], legs: ReadonlyMap<string, string>, stillMine: StillMine): Promise<void>
+  /** Takes away the devices of a volume, topmost first. `busy`: the volume is open, and nothing was changed. */
+  takeDown(volume: string, keep?: ReadonlySet<string>): Promise<'removed' | 'busy'>
+  /** Of a volume that is served elsewhere: who still waits here gets an error, so that he can end. */
+  giveUp(volume: string, record: VolumeWanted | undefined): Promise<void>
+}
+
+export interface BuilderOptions {
+  readonly dm: Dmsetup
+  readonly run: Run
+  readonly changes: Changes
+  readonly logs: CopyLogs
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** Looks at what is left and tries again, when a device vanished under our hands. */
+const REMOVE_ATTEMPTS = 5
+
+export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOptions): Builder {
+  const pathOf = (volume: string, part: string): string => `/dev/mapper/${nameOf(volume, part as Part)}`
+
+  function mirrorOf(volume: string, mirror: MirrorTable, legs: ReadonlyMap<string, string>): MirrorTable {
+    const [primary = '', ...others] = mirror.legs.map((leg) => legs.get(leg) ?? pathOf(volume, leg))
+    return { ...mirror, legs: [primary, ...others] }
+  }
+
+  function tableLines(volume: string, table: DeviceTable, legs: ReadonlyMap<string, string>): readonly string[] {
+    switch (table.kind) {
+      case 'mirror': return [formatSegment(mirrorOf(volume, table.mirror, legs))]
+      case 'concatenation': return formatConcatenation(table.pieces.map((piece) => ({ device: pathOf(volume, piece.part), length: sectors(piece.length) })))
+      case 'queue': return [formatQueue({ device: pathOf(volume, table.part), length: sectors(table.length) })]
+      case 'changes': return [formatChanges({ device: pathOf(volume, table.part), length: sectors(table.length), meta: pathOf(volume, table.meta), block: table.block })]
+    }
+  }
+
+  function device(volume: string, part: Part, table: DeviceTable, legs: ReadonlyMap<string, string>): NewDevice {
+    return { name: nameOf(volume, part), uuid: uuidOf(volume, part), table: tableLines(volume, table, legs) }
+  }
+
+  async function removeOne(volume: string, part: Part): Promise<void> {
+    const name = nameOf(volume, part)
+    if ((await dm.remove([name])).kind === 'removed' || !(await devicesPresent()).some((each) => each.name === name)) return
+    throw new Fault('agent failed', `${name} is no longer needed, and can't be removed: something holds it`)
+  }
+
+  /** A new metadata device of dm-era begins with zeros. */
+  async function wipe(volume: string, part: Part): Promise<void> {
+    const result = await run({ file: 'dd', args: ['if=/dev/zero', `of=${pathOf(volume, part)}`, 'bs=4096', 'count=1', 'oflag=direct', 'conv=fsync,notrunc'], timeoutMs: 20_000 })
+    if (result.exit.kind !== 'code' || result.exit.code !== 0) throw new Fault('agent failed', `what changes could not be begun anew: ${result.stderr.trim().slice(0, 200)}`)
+  }
+
+  /**
+   * A mirror gets a leg that lacks only what was written since some era. The log's device is made first, for nobody should wait for that;
+   * while the mirror stands still nothing reaches its legs, so the list is whole, and what comes after it goes to the new leg as well.
+   */
+  async function reloadChanged(wanted: VolumeWanted, part: Part, mirror: MirrorTable): Promise<void> {
+    const name = nameOf(wanted.volume, part)
+    const place = placeOf(wanted, segmentOf(part) ?? 0)
+    let changed: bigint | undefined
+    const copyLog = await logs.make(name, mirror.length).catch((thrown: unknown) => { log.warn('no log for a copy of changes: all is copied', { device: name, error: messageOf(thrown) }) })
+    if (!copyLog) return dm.reload(name, [formatSegment({ ...mirror, copy: 'all' })])
+    await changes.makeReady(wanted.volume)
+    const beganMs = clock.monoMs()
+    await dm.suspend(name)
+    try {
+      const blocks = await changes.writtenSince(wanted.volume, place.since)
+      const spans = spansIn(place, place.block, blocks)
+      await copyLog.write(spans)
+      await dm.load(name, [formatSegment(mirror, copyLog.device)])
+      changed = spans.reduce((sum, span) => sum + span.end - span.begin, 0n)
+    } catch (thrown) {
+      log.warn('what changed could not be listed: all is copied', { device: name, error: messageOf(thrown) })
+      await dm.load(name, [formatSegment({ ...mirror, copy: 'all' })])
+    } finally {
+      await dm.resume(name)
+      copyLog.done()
+    }
+    if (changed !== undefined) log.info('what changed is copied', { device: name, since: place.since, bytes: String(changed * 512n), of: String(mirror.length * 512n), stoodStillMs: Math.round(clock.monoMs() - beganMs) })
+    await changes.release(wanted.volume)
+    return undefined
+  }
+
+  async function reload(wanted: VolumeWanted, part: Part, table: DeviceTable, legs: ReadonlyMap<string, string>): Promise<void> {
+    if (table.kind === 'mirror' && table.mirror.copy === 'changed' && wanted.scope === 'whole') await reloadChanged(wanted, part, mirrorOf(wanted.volume, table.mirror, legs))
+    else await dm.reload(nameOf(wanted.volume, part), tableLines(wanted.volume, table, legs))
+  }
+
+  return {
+    async build(wanted, steps, legs, stillMine) {
+      stillMine()
+      for (let at = 0; at < steps.length;) {
+        const step = steps[at]
+        if (step === undefined) break
+        // What is new goes in one batch; what is loaded in place goes one by one, in the plan's order.
+        const batch = steps.slice(at).filter((each, index, rest) => each.do === 'create' && rest.slice(0, index).every((earlier) => earlier.do === 'create'))
+        switch (step.do) {
+          case 'create':
+            await dm.create(batch.flatMap((each) => (each.do !== 'create' ? [] : [device(wanted.volume, each.part, each.table, legs)])))
+            break
+          case 'reload': await reload(wanted, step.part, step.table, legs); break
+          case 'reinstate':
+            await dm.message(nameOf(wanted.volume, step.part), 'queue_if_no_path')
+            await dm.message(nameOf(wanted.volume, step.part), `reinstate_path ${pathOf(wanted.volume, step.path)}`)
+            break
+          case 'resume': await dm.resume(nameOf(wanted.volume, step.part)); break
+          case 'wipe': await wipe(wanted.volume, step.part); break
+          case 'remove': await removeOne(wanted.volume, step.part)
+        }
+        at += step.do === 'create' ? batch.length : 1
+      }
+      if (wanted.scope === 'whole') await makeLink(wanted.volume, wanted.name)
+      await logs.sweep()
+    },
+    async takeDown(volume, keep = new Set()) {
+      for (let attempt = 1; ; attempt += 1) {
+        const mine = devicesOf(volume, await devicesPresent()).filter((each) => !keep.has(each.name))
+        const outcome = await dm.remove([...mine].sort((a, b) => layer(b.part) - layer(a.part)).map((each) => each.name))
+        if (outcome.kind === 'removed') break
+        const left = devicesOf(volume, await devicesPresent())
+        if (outcome.by === 'busy' && left.some((each) => each.part === 'top')) return 'busy'
+        if (outcome.by === 'busy' || attempt === REMOVE_ATTEMPTS) throw new Fault('agent failed', `${left.map((each) => each.name).join(', ')}: held by something else than the volume`)
+      }
+      await logs.sweep()
+      return 'removed'
+    },
+    async giveUp(volume, record) {
+      const there = new Set(devicesOf(volume, await devicesPresent()).map((each) => each.part))
+      for (const queue of ['top', 'meta-top'] as const) if (there.has(queue)) await dm.message(nameOf(volume, queue), 'fail_if_no_path')
+      const wanted = record ? devicesWanted(record) : []
+      for (const { part, table } of wanted) if (there.has(part) && table.kind === 'mirror') await dm.fail(nameOf(volume, part), table.mirror.length)
+    },
+  }
+}
+
+/** Where a segment lies in its volume, sectors; the block in which changes are remembered; since when they are asked for. */
+function placeOf(wanted: VolumeWanted, index: number): { readonly offset: bigint; readonly length: bigint; readonly block: bigint; readonly since: number } {
+  const before = wanted.segments.filter((segment) => segment.index < index).reduce((sum, segment) => sum + segment.bytes, 0n)
+  const segment = wanted.segments.find((each) => each.index === index)
+  const table = devicesWanted(wanted).find((each) => each.part === 'changes')?.table
+  if (segment === undefined || table?.kind !== 'changes') throw new Fault('agent failed', `nothing is remembered of segment ${index} of ${wanted.name}`)
+  return { offset: (segment.offset ?? before) / 512n, length: segment.bytes / 512n, block: table.block, since: segment.since ?? 1 }
+}

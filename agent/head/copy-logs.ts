@@ -1,0 +1,95 @@
+/**
+ * Block devices for the logs of copies (dm/copy-log.ts): loop devices over small files in memory. They need not outlive the host, for a
+ * copy that a head's crash ended is begun anew.
+ */
+import { constants, mkdir, open, readFile, readdir, rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { messageOf } from '../../lib/faults.js'
+import { failureText } from '../../lib/host/failure-text.js'
+import type { Log, Run, RunRequest } from '../../lib/ports.js'
+import { logBytes, makeLog, regionsOf } from '../dm/copy-log.js'
+import type { Span } from '../dm/copy-log.js'
+
+const LOGS = '/run/vsky/copies'
+const TIMEOUT_MS = 10_000
+
+export interface CopyLog {
+  readonly device: string
+  /** What is to be copied. */
+  write(spans: readonly Span[]): Promise<void>
+  /** It is in a table now, or never will be. */
+  done(): void
+}
+
+export interface CopyLogs {
+  /** A log for a mirror of so many sectors, named after its device. */
+  make(name: string, length: bigint): Promise<CopyLog>
+  /** Takes away those that no table uses. Never throws: what can't go now goes next time. */
+  sweep(): Promise<void>
+}
+
+export function createCopyLogs({ run, log }: { readonly run: Run; readonly log: Log }): CopyLogs {
+  /** Not yet in a table. */
+  const fresh = new Set<string>()
+  let count = 0
+
+  async function losetup(...args: readonly string[]): Promise<string> {
+    const request: RunRequest = { file: 'losetup', args, timeoutMs: TIMEOUT_MS }
+    const result = await run(request)
+    if (result.exit.kind !== 'code' || result.exit.code !== 0) throw new Error(failureText(request, result))
+    return result.stdout.trim()
+  }
+
+  return {
+    async make(name, length) {
+      await mkdir(LOGS, { recursive: true, mode: 0o700 })
+      count += 1
+      const path = join(LOGS, `${name}.${process.pid}.${count}`)
+      fresh.add(path)
+      try {
+        await writeAt(path, new Uint8Array(logBytes(regionsOf(length))))
+        const device = await losetup('--find', '--show', path)
+        return {
+          device,
+          write: (spans) => writeAt(path, makeLog(length, spans)),
+          done() { fresh.delete(path) },
+        }
+      } catch (thrown) {
+        fresh.delete(path)
+        await rm(path, { force: true })
+        throw thrown
+      }
+    },
+    async sweep() {
+      const files = await readdir(LOGS).catch(() => [])
+      if (files.length === 0) return
+      const used = new Set<string>()
+      for (const { device, path, held } of await loopDevices()) {
+        const name = basename(path)
+        if (held || fresh.has(join(LOGS, name))) used.add(name)
+        else await losetup('--detach', device).catch((thrown: unknown) => { log.warn('a copy\'s log stays', { device, error: messageOf(thrown) }) })
+      }
+      for (const name of files) if (!used.has(name) && !fresh.has(join(LOGS, name))) await rm(join(LOGS, name), { force: true })
+    },
+  }
+}
+
+/** In place: the loop device must see it. */
+async function writeAt(path: string, data: Uint8Array): Promise<void> {
+  const file = await open(path, constants.O_CREAT | constants.O_RDWR, 0o600) // without truncation: the size of a device would change
+  try {
+    await file.write(data, 0, data.length, 0)
+  } finally {
+    await file.close()
+  }
+}
+
+/** Those over our files. */
+async function loopDevices(): Promise<readonly { readonly device: string; readonly path: string; readonly held: boolean }[]> {
+  const names = (await readdir('/sys/block')).filter((each) => each.startsWith('loop'))
+  const found = await Promise.all(names.map(async (name) => {
+    const path = (await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '')).trim()
+    return path.startsWith(`${LOGS}/`) ? [{ device: `/dev/${name}`, path, held: (await readdir(`/sys/block/${name}/holders`).catch(() => [])).length > 0 }] : []
+  }))
+  return found.flat()
+}

@@ -1,0 +1,43 @@
+import { expect } from 'chai'
+import { changesWanted, copyWanted, settledEra, sinceOfSpare } from '../../../../manager/plan/changed.js'
+
+describe('what a leg lacks', () => {
+  it('that is lost now was written since the settled era: the latest that is known of', () => {
+    expect(settledEra({ settled: 5 }, undefined)).to.equal(5)
+    expect(settledEra({ settled: 5 }, { changes: { settled: 9, broken: false } })).to.equal(9)
+    expect(settledEra({ settled: 5 }, { changes: { settled: 1, broken: false } })).to.equal(5)
+  })
+
+  it('is anything, when nothing reliable is remembered: whatever a head says of it', () => {
+    expect(settledEra({ settled: 0 }, { changes: { settled: 9, broken: false } })).to.equal(0)
+    expect(settledEra({ settled: 5 }, { changes: { settled: 9, broken: true } })).to.equal(0)
+  })
+
+  it('that is new is all that was ever written, if all of that is remembered', () => {
+    expect([sinceOfSpare({ settled: 5, sinceBirth: true }), sinceOfSpare({ settled: 0, sinceBirth: true }), sinceOfSpare({ settled: 5, sinceBirth: false })]).to.deep.equal([1, 0, 0])
+  })
+})
+
+describe('a copy', () => {
+  const remembered = { settled: 5, remembers: true }
+  it('is of what changed since the earliest era that one of its targets lacks', () => {
+    expect(copyWanted(remembered, true, [{ since: 7 }, { since: 3 }])).to.deep.equal({ copy: 'changed', since: 3 })
+    expect(copyWanted(remembered, true, [])).to.deep.equal({ copy: 'none' })
+  })
+
+  it('is of everything when a target may lack anything, when nothing is remembered, or when nobody has the volume up who could tell', () => {
+    expect(copyWanted(remembered, true, [{ since: 7 }, { since: 0 }])).to.deep.equal({ copy: 'all' })
+    expect(copyWanted({ ...remembered, settled: 0 }, true, [{ since: 7 }])).to.deep.equal({ copy: 'all' })
+    expect(copyWanted({ ...remembered, remembers: false }, true, [{ since: 7 }])).to.deep.equal({ copy: 'all' })
+    expect(copyWanted(remembered, false, [{ since: 7 }])).to.deep.equal({ copy: 'all' })
+  })
+})
+
+describe('an order', () => {
+  it('has changes remembered where the attachment says so, and what is kept of them copied as long as it counts', () => {
+    expect(changesWanted({ settled: 0, remembers: true }, true)).to.deep.equal({ settled: 0 })
+    expect(changesWanted({ settled: 4, remembers: false }, true)).to.equal(undefined)
+    expect(changesWanted({ settled: 4, remembers: false }, false)).to.deep.equal({ settled: 4 })
+    expect(changesWanted({ settled: 0, remembers: true }, false)).to.equal(undefined)
+  })
+})
