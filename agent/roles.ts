@@ -3,7 +3,7 @@
  * for one operation at a time per object, and for the wire.
  */
 import type {
-  Chap, DiskPrepare, DiskSeen, ExtentSeen, ExtentsEnsure, ExtentsRemove, ForeignSeen, VolumeSeen, VolumeWanted,
+  Chap, DiskPrepare, DiskSeen, ExtentSeen, ExtentsEnsure, ExtentsRemove, ForeignSeen, VolumeMend, VolumeSeen, VolumeWanted,
 } from '../lib/wire/agent.js'
 
 /** Throws `stale epoch` when a newer manager has been heard of. Called right before every step that can't be taken back. */
@@ -30,5 +30,7 @@ export interface HeadRole {
   /** `copyRate`: bytes per second that copies may take together from now on. */
   observe(copyRate?: bigint): Promise<{ readonly volumes: readonly VolumeSeen[]; readonly foreign: readonly ForeignSeen[] }>
   attachVolume(wanted: VolumeWanted, stillMine: StillMine): Promise<VolumeSeen>
+  /** Throws `stale generation` when the volume is not up in just this layout. */
+  mendVolume(wanted: Pick<VolumeMend, 'volume' | 'attachEpoch' | 'layout' | 'segment' | 'extent'>, stillMine: StillMine): Promise<{ readonly bytes: bigint; readonly why: string }>
   detachVolume(wanted: { readonly volume: string; readonly attachEpoch: number; readonly lost?: boolean | undefined }, stillMine: StillMine): Promise<void>
 }

@@ -110,6 +110,7 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
     order(m.removeExtents, () => 'extents', async ({ extents }, stillMine) => { await storage().removeExtents(extents, stillMine); return {} }),
     order(m.banInitiator, ({ initiator }) => `initiator ${initiator}`, async ({ initiator }, stillMine) => { await storage().banInitiator(initiator, stillMine); return {} }),
     order(m.attachVolume, ({ volume }) => `volume ${volume.volume}`, ({ volume }, stillMine) => head().attachVolume(volume, stillMine)),
+    order(m.mendVolume, ({ volume }) => `volume ${volume}`, (params, stillMine) => head().mendVolume(params, stillMine)),
     order(m.detachVolume, ({ volume }) => `volume ${volume}`, async (params, stillMine) => { await head().detachVolume(params, stillMine); return {} }),
   ])
 

@@ -11,7 +11,7 @@ import { safeToAsk } from '../dm/dmsetup.js'
 import { createDmEvents } from '../dm/events.js'
 import { devicesPresent } from '../dm/present.js'
 import type { DevicePresent } from '../dm/present.js'
-import { nameOf, readUuid, segmentOf } from '../dm/table.js'
+import { formatSegment, nameOf, readUuid, segmentOf } from '../dm/table.js'
 import type { Part } from '../dm/table.js'
 import { createSessions } from '../iscsi/sessions.js'
 import type { HeadRole, StillMine } from '../roles.js'
@@ -22,6 +22,7 @@ import { createFlush } from './flush.js'
 import { refuseForeignLink, removeLinks } from './link.js'
 import { copiedBytes, devicesOf, justMade, legsInUse, notReached, seenAfter, seenByStatus, seenOf, thereByStatus, thereOf } from './look.js'
 import { createPatience } from './patience.js'
+import { createMend } from './mend.js'
 import { checkWish, devicesWanted, planVolume, withoutCopies } from './plan.js'
 import type { DeviceThere, HeadStep } from './plan.js'
 import { openVolumeRecords } from './record.js'
@@ -76,6 +77,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   const flush = createFlush({ run, log })
   const changes = createChanges({ dm, flush, clock, log })
   const builder = createBuilder({ dm, run, changes, logs: createCopyLogs({ run, log }), clock, log })
+  const mend = createMend({ dm, run, log })
   const patience = createPatience({ dm, clock, log, mayForget: (volume) => changes.spoil(volume) })
   /** Whether the kernel and the tools of this host can remember changes. */
   let ableToRemember = false
@@ -317,6 +319,20 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
         for (const leg of legs) claimed.delete(leg)
         ordered.delete(wanted.volume)
       }
+    },
+    async mendVolume({ volume, attachEpoch, layout, segment, extent }, stillMine) {
+      const [record, inUse] = [records.get(volume), verified.get(volume)]
+      const legs = record?.segments.find((each) => each.index === segment)?.legs ?? []
+      if (record?.attachEpoch !== attachEpoch || record.layout !== layout || !inUse || record.segments.some((each) => each.index === segment && each.copy !== 'none') || !legs.some((leg) => leg.extent === extent)) {
+        throw new Fault('stale generation', `segment ${segment} of volume ${volume} is not up in layout ${layout} of attachment ${attachEpoch}`)
+      }
+      const deviceOf = (name: string): string => inUse.get(name) ?? ''
+      const parts = devicesWanted(record).filter(({ part }) => segmentOf(part) === segment).flatMap(({ part, table }) => (table.kind !== 'mirror' ? [] : [{
+        name: nameOf(volume, part), table: [formatSegment({ ...table.mirror, legs: [deviceOf(table.mirror.legs[0]), ...table.mirror.legs.slice(1).map(deviceOf)] })],
+        start: table.mirror.starts?.[0] ?? 0n, length: table.mirror.length,
+      }]))
+      stillMine()
+      return mend({ parts, bad: deviceOf(extent), good: legs.filter((leg) => leg.extent !== extent && leg.state === 'insync').map((leg) => deviceOf(leg.extent)) })
     },
     async detachVolume({ volume, attachEpoch, lost }) {
       const record = records.get(volume)

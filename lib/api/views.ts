@@ -45,6 +45,8 @@ export const diskView = record({
   /** Of the free part, what is known to be zero and can be given out at once. */
   cleanBytes: byteCount(),
   extents: int(),
+  /** How often a leg on it could not be read somewhere, and was written anew there, since it was taken into use. */
+  readErrors: int(),
 })
 export type DiskView = Parsed<typeof diskView>
 

@@ -215,6 +215,10 @@ export const agentMethods = {
     record({ ...header, initiator: iqn }), done),
   attachVolume: method('agent.volume.attach',
     'Makes the volume exist on this head exactly as said, or changes its layout while it is in use', record({ ...header, volume: volumeWanted }), volumeSeen),
+  mendVolume: method('agent.volume.mend',
+    'Writes a leg that could not be read somewhere anew in that place, from a good one; `why` when it could not',
+    record({ ...header, volume: id, attachEpoch: int({ min: 1 }), layout: int({ min: 1 }), segment: int({ max: 2 ** 20 }), extent: id }),
+    record({ bytes: byteCount(), why: text({ max: 4096 }) })),
   detachVolume: method('agent.volume.detach',
     'Removes the volume from this head, after a flush. `volume in use` when something has it open: then nothing was changed',
     /** `lost`: the volume is served elsewhere. Nothing is flushed; I/O that waits here gets an error, for it can reach no leg any more. */
@@ -225,6 +229,7 @@ export type DiskPrepare = Parsed<typeof agentMethods.prepareDisk.params>
 export type ExtentsEnsure = Parsed<typeof agentMethods.ensureExtents.params>
 export type ExtentsRemove = Parsed<typeof agentMethods.removeExtents.params>
 export type VolumeAttach = Parsed<typeof agentMethods.attachVolume.params>
+export type VolumeMend = Parsed<typeof agentMethods.mendVolume.params>
 export type VolumeDetach = Parsed<typeof agentMethods.detachVolume.params>
 
 /** The name under which one storage server's only target is found. */

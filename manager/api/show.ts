@@ -27,7 +27,7 @@ export function showDisk(disk: DiskRow, zone: string): DiskView {
   const freeBytes = free > 0n ? free : 0n
   return {
     id: disk.id, host: disk.host, device: disk.device, zone, state: disk.state, problem: disk.problem, duty: disk.duty, bytes: disk.bytes, freeBytes,
-    cleanBytes: disk.cleanBytes < freeBytes ? disk.cleanBytes : freeBytes, extents: disk.extents,
+    cleanBytes: disk.cleanBytes < freeBytes ? disk.cleanBytes : freeBytes, extents: disk.extents, readErrors: disk.readErrors,
   }
 }
 

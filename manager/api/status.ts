@@ -8,6 +8,7 @@ import type { VolumeFacts } from '../run/facts.js'
 import { numberOf } from '../store/db.js'
 import { allDisks, allHosts } from '../store/hosts.js'
 import { openJobs } from '../store/jobs.js'
+import { loadSettings } from '../store/settings.js'
 import { segmentsInDoubt, volumeById, volumesUnderWay } from '../store/volumes.js'
 import { showJob } from './jobs.js'
 import { summarise } from './show.js'
@@ -22,6 +23,9 @@ export async function status(cluster: Cluster): Promise<StatusView> {
   const underWay = await volumesUnderWay(db)
   const lists = { degraded: [] as string[], oneCopy: [] as string[], unavailable: [] as string[] }
   const reasons: string[] = hostsOffline.map((host) => `${host} is offline`)
+  const most = (await loadSettings(db)).of('disk.read_errors')
+  const worn = disks.filter((disk) => disk.readErrors >= most && disk.duty === 'use' && disk.extents > 0)
+  reasons.push(...worn.map((disk) => `${disk.host}:${disk.device} had ${disk.readErrors} read errors: vsky disk evacuate ${disk.host}:${disk.device}`))
   const reachable = await reachability(cluster, db)
   for (const id of new Set([...doubtful.keys(), ...underWay.filter((volume) => volume.phase !== 'creating').map((volume) => volume.id)])) {
     const volume = await volumeById(db, id)
@@ -29,7 +33,7 @@ export async function status(cluster: Cluster): Promise<StatusView> {
   }
   const jobs = await Promise.all((await openJobs(db)).map((job) => showJob(cluster, job)))
   const acting = jobs.some((job) => job.state === 'running') || underWay.length > 0
-  const verdict = lists.unavailable.length > 0 ? 'unavailable' : lists.oneCopy.length > 0 || (lists.degraded.length > 0 && !acting) ? 'at risk' : acting || jobs.length > 0 ? 'acting' : 'healthy'
+  const verdict = lists.unavailable.length > 0 ? 'unavailable' : lists.oneCopy.length > 0 || ((lists.degraded.length > 0 || worn.length > 0) && !acting) ? 'at risk' : acting || jobs.length > 0 ? 'acting' : 'healthy'
   return { verdict, reasons, ...lists, hostsOffline, jobs, volumes: numberOf(await db.get('select count(*) as n from volumes') ?? {}, 'n') }
 }
 

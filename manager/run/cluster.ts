@@ -29,7 +29,7 @@ export interface Cluster {
   readonly waiting: Map<string, string>
   /** When waiting I/O of a volume was last taken up again, by the monotonic clock. */
   readonly triedAgain: Map<string, number>
-  /** Legs that gave read errors, with the layout in which that was told. */
+  /** Legs that gave read errors: not mended before, by the monotonic clock. */
   readonly readErrors: Map<string, number>
   /** Volume and head that refused to copy it: not asked again before, by the monotonic clock. */
   readonly shunned: Map<string, number>

@@ -16,6 +16,7 @@ import { changeLayout, extentsOf, forgetChanges, segmentsOf, setLeg, setSettled,
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { commitStale } from './loss.js'
+import { mendLegs } from './mend.js'
 import { retireSurplus } from './repair.js'
 import { loadFacts, segmentFacts, volumeWanted } from './facts.js'
 import type { VolumeFacts } from './facts.js'
@@ -36,6 +37,7 @@ export async function upTurn(cluster: Cluster, { volume, hosts }: VolumeFacts): 
   const stuck = there !== undefined && decision !== undefined && (there.waiting || decision.unavailable.length > 0)
   if (decision && decision.stale.length + decision.insync.length > 0) cluster.work.kick('repair', 'cluster')
   if (!decision || decision.reload || (stuck && await tryAgain(cluster, volume.id, decision))) await giveLayout(cluster, volume.id)
+  else if (there && decision.readErrors.length > 0) await mendLegs(cluster, head, there, decision.readErrors)
   return 'idle'
 }
 
@@ -73,7 +75,6 @@ async function decide(cluster: Cluster, id: string, there: VolumeSeen): Promise<
       if (segment) await commitStale(cluster, tx, now, segment, loss.extents, loss.why)
     }
     const forgotten = await noteChanges(tx, volume, there)
-    for (const each of decision.readErrors) await tellReadErrors(cluster, tx, now, each)
     for (const caughtUp of decision.insync) {
       await commitInSync(cluster, tx, volume, caughtUp)
       // In the same commit: a leg that this one replaces, on another disk of its server, must never stand beside it as a good one.
@@ -111,19 +112,6 @@ function onlyCopies(facts: readonly SegmentFacts[], decision: AttachedDecision):
   return { ...decision, unavailable: [], stale: stale.filter((each) => each.extents.length > 0), reload: decision.reload || stale.length > 0 }
 }
 
-/** Once for each layout: the kernel tells that it happened, not how often. */
-async function tellReadErrors(
-  cluster: Cluster, tx: ChangeTx, { volume, extents }: Pick<VolumeFacts, 'volume' | 'extents'>, { segment, extents: legs }: AttachedDecision['readErrors'][number],
-): Promise<void> {
-  for (const extent of extents.filter((each) => legs.includes(each.id) && cluster.readErrors.get(each.id) !== volume.layout)) {
-    cluster.readErrors.set(extent.id, volume.layout)
-    await tx.event({
-      kind: 'read error', about: 'volume', name: volume.name,
-      text: `segment ${segment}: the leg on ${extent.host}, disk ${extent.disk}, could not be read somewhere; others are read instead, and it still takes every write`,
-    })
-  }
-}
-
 async function commitInSync(cluster: Cluster, tx: ChangeTx, volume: VolumeRow, { segment, extents }: { readonly segment: number; readonly extents: readonly string[] }): Promise<void> {
   for (const extent of extents) await setLeg(tx, extent, legAfter('syncing', 'copy ended'))
   await changeLayout(tx, volume.id)
@@ -156,6 +144,8 @@ export async function giveLayout(cluster: Cluster, id: string): Promise<void> {
     : await cluster.agents.call(head, agentMethods.attachVolume, { volume: wanted }, { timeoutMs: 45_000 })
   noteSeen(cluster, head.name, bootOf(volume), [up])
   if (up.unreachable.length === 0) await updateDevice(cluster, volume, up.device)
+  // Copies are begun only on top of what the head is known to have: those that waited for this layout need not wait for the next look.
+  if (facts.extents.some((extent) => extent.leg === 'stale' || extent.leg === 'allocated')) cluster.work.kick('repair', 'cluster')
   cluster.work.kick('volume', id)
   // A leg that left is shut out as well; a server that is away is put right when it returns.
   const servers = new Set(facts.extents.map((extent) => extent.host))

@@ -40,6 +40,8 @@ export interface DiskRow {
   readonly extents: number
   /** `evacuate`: its legs move away. `failed`: they count as lost. */
   readonly duty: DiskDuty
+  /** How often a leg on it could not be read somewhere, since it was last taken into use. */
+  readonly readErrors: number
 }
 
 export const storedPhases = ['creating', 'detached', 'attaching', 'attached', 'detaching', 'fencing'] as const

@@ -23,6 +23,7 @@ export const settings = {
   'repair.grace': { initial: 300, min: 0, max: 604_800, unit: 's', perVolume: true, help: 'how long a silent server may come back before its legs are made anew elsewhere' },
   'volume.wait': { initial: 300, min: 0, max: 604_800, unit: 's', perVolume: true, help: 'how long I/O waits for a lost last leg before it gets an error; 0: for ever' },
   'volume.changes': { initial: 1, min: 0, max: 1, unit: '', perVolume: true, help: '1: what is written is remembered, and a leg that was away is brought up to date by it; 0: it is copied whole. From the next attachment on' },
+  'disk.read_errors': { initial: 3, min: 1, max: 1_000_000, unit: 'errors', perVolume: false, help: 'so many read errors, and a disk is flagged: its legs should move away' },
   'resync.rate': { initial: 1_000_000, min: 1, max: 1_000_000, unit: 'MiB/s', perVolume: false, help: 'all copies together; 1000000 is as fast as it goes' },
   'resync.paused': { initial: 0, min: 0, max: 1, unit: '', perVolume: true, help: '1: no copy is begun' },
   'resync.per_source_disk': { initial: 2, min: 1, max: 64, unit: 'copies', perVolume: false, help: 'copies that read from one disk at once' },

@@ -39,6 +39,7 @@ function diskOf(row: Row): DiskRow {
     usedBytes: sizeOf(row, 'used'),
     extents: numberOf(row, 'extents'),
     duty: wordOf(row, 'duty', diskDuties),
+    readErrors: numberOf(row, 'read_errors'),
   }
 }
 
@@ -93,8 +94,13 @@ export async function setDiskState(tx: Tx, id: string, state: DiskState, problem
   await tx.run('update disks set state = ?, problem = ? where id = ?', [state, problem, id])
 }
 
+/** Taken into use again, its read errors are counted from the beginning. */
 export async function setDiskDuty(tx: Tx, id: string, duty: DiskDuty): Promise<void> {
-  await tx.run('update disks set duty = ? where id = ?', [duty, id])
+  await tx.run(`update disks set duty = ?${duty === 'use' ? ', read_errors = 0' : ''} where id = ?`, [duty, id])
+}
+
+export async function countReadError(tx: Tx, id: string): Promise<void> {
+  await tx.run('update disks set read_errors = read_errors + 1 where id = ?', [id])
 }
 
 export async function setHostDuty(tx: Tx, name: string, duty: HostDuty): Promise<void> {

@@ -58,6 +58,7 @@ const migrations: readonly (readonly string[])[] = [
     `alter table volumes add column settled bigint not null default 0`,
     `alter table volumes add column since_birth integer not null default 0 check (since_birth in (0, 1))`,
     `alter table extents add column since bigint not null default 0`,
+    `alter table disks add column read_errors integer not null default 0`,
   ],
 ]
 

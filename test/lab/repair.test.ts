@@ -56,6 +56,26 @@ describe('putting right what was lost, on real kernels', () => {
     await expectKept(writer, 'v')
   })
 
+  it('a sector that can\'t be read is read elsewhere, written anew from a good leg, and counted', async () => {
+    const before = await attachNew('v', '64MiB', 2)
+    const { host, number, label } = diskOf(before, 0)
+    const leg = before.segments[0]?.legs[0]
+    const writer = await startWriter(lab(), 'hd1', '/dev/vsky/v')
+    await lab().must('hd1', ['dd', 'if=/dev/urandom', 'of=/dev/vsky/v', 'bs=1M', 'count=4', 'seek=40', 'oflag=direct', 'status=none'])
+    const begins = Number((await lab().must(host, ['dmsetup', 'table', `vsky_${leg?.disk ?? ''}-${leg?.extent ?? ''}`])).split(' ')[4])
+    await lab().faults.set(host, number, { kind: 'bad', sectors: [begins + 41 * 2048 + 8, begins + 42 * 2048] })
+    await lab().must('hd1', ['dd', 'if=/dev/vsky/v', 'of=/dev/null', 'bs=1M', 'count=4', 'skip=40', 'iflag=direct', 'status=none'])
+    await eventually('it was written anew', () => lab().vsky(['event', 'list', '--limit', '50']), ({ stdout }) => stdout.includes('were written there anew'), 30_000)
+    // Both may not have been met at once: the kernel reads on from the other leg after the first.
+    await lab().must('hd1', ['dd', 'if=/dev/vsky/v', 'of=/dev/null', 'bs=1M', 'count=4', 'skip=40', 'iflag=direct', 'status=none'])
+    await eventually('the leg can be read as a whole', () => lab().exec(host, ['dd', `if=/dev/vsky_${leg?.disk ?? ''}/${leg?.extent ?? ''}`, 'of=/dev/null', 'bs=1M', 'count=64', 'iflag=direct', 'status=none']), ({ code }) => code === 0, 30_000)
+    expect((await show(lab(), 'v')).segments[0]?.legs.map((each) => each.state)).to.deep.equal(['insync', 'insync'])
+    expect((await lab().json<{ readErrors: number }>(['disk', 'show', label])).readErrors).to.be.greaterThan(0)
+    await expectKept(writer, 'v')
+    await lab().faults.heal(host, number)
+    await lab().json(['disk', 'use', label])
+  })
+
   it('a disk fails under a writer: its leg is made anew on another server', async () => {
     const before = await attachNew('v', '64MiB', 2)
     const { host, number, label } = diskOf(before, 1)

@@ -45,7 +45,7 @@ export class Records {
       })
     }
     for (const { id, host } of world.disks.values()) {
-      this.disks.set(id, { id, host, device: id, state: 'ready', problem: '', bytes: BYTES * BigInt(options.room), cleanBytes: 0n, force: false, usedBytes: 0n, extents: 0, duty: 'use' })
+      this.disks.set(id, { id, host, device: id, state: 'ready', problem: '', bytes: BYTES * BigInt(options.room), cleanBytes: 0n, force: false, usedBytes: 0n, extents: 0, duty: 'use', readErrors: 0 })
     }
     this.segments = world.acked.map((_, index) => ({ volume: 'v', index, offset: BYTES * BigInt(index), bytes: BYTES, generation: 1 }))
     this.volume = {

@@ -20,7 +20,7 @@ export function diskCommands(program: Command, context: () => Context): void {
     show(await ask('diskList', host === undefined ? {} : { host }), (disks) => (disks.length === 0 ? 'no disk has been added yet' : table(disks, [
       { title: 'ID', of: (each) => short(each.id) }, { title: 'HOST', of: (each) => each.host }, { title: 'DEVICE', of: (each) => each.device }, { title: 'STATE', of: (each) => (each.duty === 'use' ? each.state : `${each.state}, ${each.duty}`) },
       { title: 'SIZE', of: (each) => formatSizeRounded(each.bytes), right: true }, { title: 'FREE', of: (each) => formatSizeRounded(each.freeBytes), right: true },
-      { title: 'CLEAN', of: (each) => formatSizeRounded(each.cleanBytes), right: true }, { title: 'EXTENTS', of: (each) => String(each.extents), right: true }, { title: 'PROBLEM', of: (each) => each.problem || '-', elastic: true },
+      { title: 'CLEAN', of: (each) => formatSizeRounded(each.cleanBytes), right: true }, { title: 'EXTENTS', of: (each) => String(each.extents), right: true }, { title: 'PROBLEM', of: (each) => each.problem || (each.readErrors > 0 ? `${each.readErrors} read errors` : '-'), elastic: true },
     ], width)))
   })
   disk.command('show').description('one disk').argument('<disk>', 'its id, or HOST:DEVICE').action(async (name: string) => {

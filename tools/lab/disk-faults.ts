@@ -10,6 +10,8 @@ export type DiskFault =
   | { readonly kind: 'fail'; readonly direction: 'both' | 'read' | 'write' }
   | { readonly kind: 'slow'; readonly ms: number }
   | { readonly kind: 'hang' }
+  /** These sectors can't be read until they are written. */
+  | { readonly kind: 'bad'; readonly sectors: readonly number[] }
   | { readonly kind: 'removed' }
 
 interface FaultState {
@@ -83,6 +85,7 @@ export function faultScript(disk: number, sectors: string, fault: DiskFault | un
     `dmsetup load ${name} --table '${tableOf(fault, sectors, device, `/dev/mapper/${dead}`)}'`,
     `dmsetup suspend --noflush --nolockfs ${name}`,
     `dmsetup resume ${name}`,
+    ...(fault?.kind === 'bad' ? [...fault.sectors.map((sector) => `dmsetup message ${name} 0 addbadblock ${sector}`), `dmsetup message ${name} 0 enable`] : []),
     ...(usesDead ? [] : [`{ [ ! -e /dev/mapper/${dead} ] || dmsetup remove ${dead}; }`]),
   ].join(' && ')
 }
@@ -93,6 +96,7 @@ export function faultScript(disk: number, sectors: string, fault: DiskFault | un
  */
 function tableOf(fault: Exclude<DiskFault, { kind: 'hang' }> | undefined, sectors: string, device: string, dead: string): string {
   if (!fault) return `0 ${sectors} linear ${device} 0`
+  if (fault.kind === 'bad') return `0 ${sectors} dust ${device} 0 512`
   if (fault.kind === 'slow') return `0 ${sectors} delay ${device} 0 ${fault.ms}`
   if (fault.kind === 'removed' || fault.direction === 'both') return `0 ${sectors} error`
   if (fault.direction === 'read') return `0 ${sectors} delay ${dead} 0 0 ${device} 0 0`

@@ -95,6 +95,10 @@ disk.command('slow').argument('<host>').argument('<disk>').argument('<ms>', 'del
   if (!/^\d{1,5}$/.test(ms)) throw new LabError(`a delay is a number of milliseconds, not ${JSON.stringify(ms)}`)
   await (await open()).faults.set(host, diskNumber(which), { kind: 'slow', ms: Number(ms) })
 })
+disk.command('bad').description('sectors that can\'t be read until they are written').argument('<host>').argument('<disk>').argument('<sectors...>').action(async (host: string, which: string, sectors: readonly string[]) => {
+  if (!sectors.every((sector) => /^\d{1,12}$/.test(sector))) throw new LabError(`sectors are numbers, not ${sectors.join(' ')}`)
+  await (await open()).faults.set(host, diskNumber(which), { kind: 'bad', sectors: sectors.map(Number) })
+})
 disk.command('hang').description('requests are neither done nor refused').argument('<host>').argument('<disk>').action(async (host: string, which: string) => { await (await open()).faults.set(host, diskNumber(which), { kind: 'hang' }) })
 disk.command('heal').argument('<host>').argument('<disk>').action(async (host: string, which: string) => { await (await open()).faults.heal(host, diskNumber(which)) })
 

@@ -29,7 +29,7 @@ function headRole(more: Partial<HeadRole> = {}): HeadRole {
   const none = (): Promise<void> => Promise.resolve()
   return {
     start: none, stop: none, observe: () => Promise.resolve({ volumes: [], foreign: [{ what: 'dm device', name: 'x', why: 'nobody knows it' }] }),
-    attachVolume: () => Promise.reject(new Error('not in this test')), detachVolume: none, ...more,
+    attachVolume: () => Promise.reject(new Error('not in this test')), mendVolume: () => Promise.resolve({ bytes: 0n, why: '' }), detachVolume: none, ...more,
   }
 }
 
