@@ -74,16 +74,20 @@ async function latencies(lab: Lab): Promise<void> {
   ]))
 }
 
+/** A volume on hd1; gives its device. `remembers`: what is written is remembered, as it is unless somebody says otherwise. */
+async function volume(lab: Lab, name: string, legs: number, remembers: boolean): Promise<string> {
+  await lab.json(['volume', 'create', name, '--size', '256MiB', '--redundancy', String(legs)])
+  if (!remembers) await lab.json(['setting', 'set', 'volume.changes', '0', '--volume', name])
+  return (await lab.json<VolumeView>(['volume', 'attach', name, '--host', 'hd1'])).device
+}
+
 async function throughput(lab: Lab): Promise<void> {
   const targets: { name: string; device: string }[] = []
-  for (const legs of [1, 2, 3]) {
-    await lab.json(['volume', 'create', `legs${legs}`, '--size', '256MiB', '--redundancy', String(legs)])
-    const up = await lab.json<VolumeView>(['volume', 'attach', `legs${legs}`, '--host', 'hd1'])
-    targets.push({ name: `${legs} ${legs === 1 ? 'leg' : 'legs'}`, device: up.device })
-  }
+  for (const legs of [1, 2, 3]) targets.push({ name: `${legs} ${legs === 1 ? 'leg' : 'legs'}`, device: await volume(lab, `legs${legs}`, legs, true) })
+  targets.push({ name: '2 legs, no memory', device: await volume(lab, 'forgetful', 2, false) })
   // The raw LUN: one of a volume of its own, used through its SCSI disk with no device-mapper above it.
-  const raw = await lab.json<VolumeView>(['volume', 'create', 'raw', '--size', '256MiB', '--redundancy', '1'])
-  await lab.json(['volume', 'attach', 'raw', '--host', 'hd1'])
+  await volume(lab, 'raw', 1, false)
+  const raw = await lab.json<VolumeView>(['volume', 'show', 'raw'])
   const disk = await lab.must('hd1', ['bash', '-c', `dmsetup remove vsky-${raw.id} vsky-${raw.id}-body vsky-${raw.id}-s0 && for d in /sys/block/sd*; do tail -c +5 $d/device/vpd_pg80 | grep -q ${raw.segments[0]?.legs[0]?.extent ?? '?'} && echo /dev/\${d##*/}; done`])
   const all = [{ name: 'raw LUN', device: disk.trim() }, ...targets]
   await lab.service('mgr1', 'stop') // it would put the taken-down volume right again
@@ -105,6 +109,12 @@ async function throughput(lab: Lab): Promise<void> {
     { title: 'JOB', of: (job) => job.name }, ...all.map(({ name }) => ({
       title: name.toUpperCase(), right: true, of: (job: Job) => (name === 'raw LUN' ? median(job, name).toFixed(0) : `${median(job, name).toFixed(0)} (${(median(job, name) / Math.max(1, median(job, 'raw LUN'))).toFixed(2)})`),
     })),
+  ]))
+  const small = jobs.filter((job) => job.of === 'write')
+  console.log('\nWhat remembering changes costs: the rate of 2 legs with it, to that without, of each round:')
+  console.log(table(small, [
+    { title: 'JOB', of: (job) => job.name },
+    { title: 'RATIOS', of: (job) => (results.get(`${job.name}|2 legs`) ?? []).map((value, round) => (value / Math.max(1, results.get(`${job.name}|2 legs, no memory`)?.[round] ?? 1)).toFixed(2)).join(' ') },
   ]))
 }
 

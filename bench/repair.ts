@@ -46,7 +46,9 @@ async function healthy(lab: Lab, limitMs = 300_000): Promise<void> {
 async function loseDisk(lab: Lab): Promise<{ readonly bytes: bigint; readonly seconds: number }> {
   for (let volume = 0; volume < 6; volume += 1) {
     await lab.json(['volume', 'create', `b${volume}`, '--size', '256MiB', '--redundancy', '2'])
-    await lab.json(['volume', 'attach', `b${volume}`, '--host', volume % 2 === 0 ? 'hd1' : 'hd2'])
+    const head = volume % 2 === 0 ? 'hd1' : 'hd2'
+    await lab.json(['volume', 'attach', `b${volume}`, '--host', head])
+    await fill(lab, head, `b${volume}`, 256)
   }
   const [fullest] = (await lab.json<readonly DiskView[]>(['disk', 'list'])).map((disk) => ({ disk, used: BigInt(disk.bytes) - BigInt(disk.freeBytes) })).sort((a, b) => Number(b.used - a.used))
   const from = performance.now()
@@ -56,9 +58,15 @@ async function loseDisk(lab: Lab): Promise<{ readonly bytes: bigint; readonly se
   return { bytes: fullest?.used ?? 0n, seconds: (performance.now() - from) / 1000 }
 }
 
+/** What was never written needs no copy. */
+async function fill(lab: Lab, head: string, volume: string, mebibytes: number): Promise<void> {
+  await lab.must(head, ['dd', 'if=/dev/zero', `of=/dev/vsky/${volume}`, 'bs=1M', `count=${mebibytes}`, 'oflag=direct', 'status=none'], { timeoutMs: 120_000 })
+}
+
 async function copyRate(lab: Lab): Promise<string> {
   const view = await lab.json<VolumeView>(['volume', 'create', 'raw', '--size', '512MiB', '--redundancy', '2'])
   await lab.json(['volume', 'attach', 'raw', '--host', 'hd1'])
+  await fill(lab, 'hd1', 'raw', 512)
   const disks = await Promise.all((view.segments[0]?.legs ?? []).map((leg) => lab.must('hd1', ['bash', '-c', `for d in /sys/block/sd*; do tail -c +5 $d/device/vpd_pg80 | grep -q ${leg.extent} && echo /dev/\${d##*/}; done; true`])))
   const rates: number[] = []
   for (let round = 0; round < 3; round += 1) {
@@ -86,6 +94,7 @@ async function copyRate(lab: Lab): Promise<string> {
 async function writersBeside(lab: Lab): Promise<string> {
   const view = await lab.json<VolumeView>(['volume', 'create', 'busy', '--size', '512MiB', '--redundancy', '2'])
   await lab.json(['volume', 'attach', 'busy', '--host', 'hd1'])
+  await fill(lab, 'hd1', 'busy', 512)
   const p99 = async (): Promise<number> => {
     const text = await lab.must('hd1', ['fio', '--name=j', '--filename=/dev/vsky/busy', '--direct=1', '--ioengine=libaio', '--runtime=5', '--time_based', '--size=192M', '--output-format=json', '--thread', '--rw=randwrite', '--bs=4k', '--iodepth=4'], { timeoutMs: 60_000 })
     const parsed = JSON.parse(text.slice(text.indexOf('{'))) as { jobs: readonly { write: { clat_ns: { percentile: Record<string, number> } } }[] }

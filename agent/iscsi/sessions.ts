@@ -16,7 +16,8 @@ import type { Session } from './sysfs.js'
 const OURS = 'iqn.2026-11.io.vsky:storage.'
 const LOGIN_MS = 12_000
 const READY_MS = 8000
-const SCANS = 4
+/** Between two scans for a LUN that did not say who it is, the first time; a little longer each time, ms. */
+const SCAN_AGAIN_MS = 100
 /** SCSI command and error handling timers of a LUN, seconds: a hung disk is given up after some 11 s (kernel defaults: minutes). */
 const COMMAND_S = '3'
 const EH_S = '2'
@@ -122,11 +123,14 @@ export function createSessions({ run, clock, log }: { readonly run: Run; readonl
 
   /** A target that is busy or has just changed its LUNs may not answer the one question for the serial number: then it is asked again. */
   async function scanFor(session: Session, lun: number): Promise<string | undefined> {
+    const untilMs = clock.monoMs() + READY_MS
     for (let attempt = 1; ; attempt += 1) {
+      const last = clock.monoMs() >= untilMs
       await writeFile(`/sys/class/scsi_host/${session.host}/scan`, `0 0 ${lun}`)
-      const disk = await waitFor(() => diskAt(session, lun), attempt < SCANS ? READY_MS / SCANS : READY_MS)
-      if (attempt === SCANS || (disk !== undefined && await serialOf(disk) !== undefined)) return disk
+      const disk = await waitFor(() => diskAt(session, lun), last ? READY_MS : READY_MS / 4)
+      if (last || (disk !== undefined && await serialOf(disk) !== undefined)) return disk
       if (disk !== undefined) await drop(disk)
+      await clock.sleep(SCAN_AGAIN_MS * attempt)
     }
   }
 
