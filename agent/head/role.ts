@@ -19,6 +19,7 @@ import { createBuilder } from './build.js'
 import { canRemember, createChanges } from './changes.js'
 import { createCopyLogs } from './copy-logs.js'
 import { createFlush } from './flush.js'
+import { createHeld } from './held.js'
 import { refuseForeignLink, removeLinks } from './link.js'
 import { copiedBytes, devicesOf, justMade, legsInUse, notReached, seenAfter, seenByStatus, seenOf, thereByStatus, thereOf } from './look.js'
 import { createPatience } from './patience.js'
@@ -81,6 +82,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   const patience = createPatience({ dm, clock, log, mayForget: (volume) => changes.spoil(volume) })
   /** Whether the kernel and the tools of this host can remember changes. */
   let ableToRemember = false
+  const held = createHeld({ clock, log, onFound: tellOf })
 
   /** Tells of I/O that waits, so that it is tried again. */
   function minding(seen: readonly VolumeSeen[]): void {
@@ -111,7 +113,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
 
   function tellManager(seen: readonly VolumeSeen[]): void {
     minding(seen)
-    onEvent(seen)
+    onEvent(held.told(seen))
   }
 
   async function tellOf(names: readonly string[]): Promise<void> {
@@ -120,11 +122,13 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     if (concerned.every((record) => verified.has(record.volume))) {
       const status = await readStatus()
       tellManager(await completed(concerned.map((record) => seenByStatus(record, status))))
+      held.search(concerned, names, status)
       return
     }
     const state = await dm.state()
     const seen = await Promise.all(concerned.map((record) => seenOf(record, state)))
     tellManager(await completed(seen))
+    held.search(concerned, names, new Map(state.map((each) => [each.name, each.status])))
   }
 
   /** By their status where the tables are known; once in a while, and where they are not, by everything. */
@@ -138,6 +142,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     const seen = await Promise.all(all.map((record) => seenOf(record, state)))
     for (const [index, record] of all.entries()) {
       const inUse = await legsInUse(record.volume, state)
+      if (!verified.has(record.volume)) await held.count(record.volume, inUse)
       if (ordered.has(record.volume) || records.get(record.volume) !== record) continue // an order has changed it since
       if (seen[index]?.layout === record.layout) verified.set(record.volume, inUse)
       else verified.delete(record.volume)
@@ -248,7 +253,9 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     const now = await devicesPresent()
     const wasThere = devicesOf(wanted.volume, now).length > 0
     const { there, inUse, status } = wasThere ? await lookAt(wanted.volume, before, now) : { there: [], inUse: new Map<string, string>(), status: new Map<string, readonly string[]>() }
-    const steps = planVolume(wanted, there, before === undefined || before.layout < wanted.layout)
+    // Loaded anew even by an order that is not: as one left suspended.
+    const doubted = there.map((each) => (held.has(nameOf(wanted.volume, each.part)) ? { ...each, failed: true, suspended: true } : each))
+    const steps = planVolume(wanted, doubted, before === undefined || before.layout < wanted.layout)
     const legs = await legDevices(wanted, steps, inUse)
     if (legs.unreachable.length > 0) {
       pruneLater()
@@ -259,9 +266,10 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     try {
       // What changed can only be asked of a volume that is up: it serves at once, and what is copied comes next.
       const first = wanted.segments.some((segment) => segment.copy === 'changed') && !there.some((device) => device.part === 'changes') ? withoutCopies(wanted) : undefined
-      if (first) await builder.build(first, planVolume(first, there, true), legs.devices, stillMine)
+      if (first) await builder.build(first, planVolume(first, doubted, true), legs.devices, stillMine)
       const up = first && devicesWanted(first).map((device) => ({ ...device, suspended: false, failed: false }))
       await builder.build(wanted, up ? planVolume(wanted, up, false) : steps, legs.devices, stillMine)
+      held.released(wanted.volume)
     } catch (thrown) {
       await undo(wanted, present).catch((second: unknown) => { log.warn('a failed attach could not be taken back', { volume: wanted.name, error: messageOf(second) }) })
       throw thrown
@@ -271,7 +279,9 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     }
     changes.note(wanted)
     const used = new Set(wanted.segments.flatMap((segment) => segment.legs.map((leg) => leg.extent)))
-    verified.set(wanted.volume, new Map([...inUse, ...legs.devices].filter(([extent]) => used.has(extent))))
+    const using = new Map([...inUse, ...legs.devices].filter(([extent]) => used.has(extent)))
+    verified.set(wanted.volume, using)
+    await held.count(wanted.volume, using)
     if (!wasThere) return told(justMade(wanted))
     pruneLater()
     const touched = new Set(steps.map((step) => segmentOf(step.part)))
@@ -293,7 +303,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       watch()
     },
     async stop() {
-      await Promise.all([events.stop(), patience.stop(), changes.stop()])
+      await Promise.all([events.stop(), patience.stop(), changes.stop(), held.stop()])
       await Promise.all(background) // devices in use stay up: an agent is not in the data path
     },
     async observe(copyRate) {
@@ -305,7 +315,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       minding(seen)
       if (copyRate !== undefined) allowed = copyRate
       await throttle.look(copiedBytes(seen), present.filter((device) => readUuid(device.uuid)?.part === 'top').map((device) => device.kernel), allowed)
-      return { volumes: seen, foreign: [...foreign, ...strangers] }
+      return { volumes: held.told(seen), foreign: [...foreign, ...strangers] }
     },
     async attachVolume(order, stillMine) {
       checkWish(order)
@@ -350,6 +360,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       verified.delete(volume)
       flush.forget(volume)
       changes.forget(volume)
+      held.released(volume)
       patience.forget(volume)
       watch()
       await pruneSessions()

@@ -1,6 +1,7 @@
 /** What VastSky promised and ours proves: a volume survives the loss of disks, servers and heads, and the cluster puts itself right. */
 import { expect } from 'chai'
 import type { JobView, MovePlanView, StatusView, VolumeView } from '../../lib/api/views.js'
+import type { Lab } from '../../tools/lab/lab.js'
 import { leftovers, startWriter, unequalLegs, verifyWritten } from '../../tools/lab/trial.js'
 import type { Writer } from '../../tools/lab/trial.js'
 import { attach, create, detach, eventually, refused, remove, show, useLab } from './cluster.js'
@@ -88,6 +89,21 @@ describe('putting right what was lost, on real kernels', () => {
     await expectKept(writer, 'v')
     await lab().faults.heal(host, number)
     await lab().json(['disk', 'use', label])
+  })
+
+  it('a flush fails and the kernel forgets it, with no agent awake to see: the agent finds what is held, and it goes on', async () => {
+    const { host, number } = diskOf(await attachNew('v', '64MiB', 2), 0)
+    const flush = (): ReturnType<Lab['exec']> => lab().exec('hd1', ['sync', '/dev/vsky/v'], { timeoutMs: 60_000 })
+    await lab().service('hd1', 'pause')
+    await lab().faults.set(host, number, { kind: 'fail', direction: 'write' })
+    const held = flush()
+    await pause(1000)
+    await lab().faults.heal(host, number)
+    expect((await flush()).code, 'the next flush reaches both legs').to.equal(0)
+    expect(await lab().must('hd1', ['dmsetup', 'status', '--noflush', '--target', 'mirror']), 'and the kernel calls both well').to.match(/128\/128 1 AA/)
+    await lab().service('hd1', 'resume')
+    expect((await held).code, 'the first one ends well').to.equal(0)
+    await whole('v')
   })
 
   it('the server of the only leg is away: reads and writes wait, and go on by themselves when it is back', async () => {
