@@ -18,6 +18,7 @@ import { headTurn, hostTurn } from './host-turn.js'
 import { createProgress } from './progress.js'
 import { repairTurn } from './repair.js'
 import { spareTurn } from './spare.js'
+import { exportsTurn } from './up.js'
 import { volumeTurn } from './volume-turn.js'
 import { createWork } from './work.js'
 
@@ -51,6 +52,7 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
   const stopping = new AbortController()
   const work = createWork({
     volume: (id, attempt) => volumeTurn(cluster, id, attempt),
+    exports: (id) => exportsTurn(cluster, id),
     host: (id) => hostTurn(cluster, id),
     head: (id) => headTurn(cluster, id),
     disk: (id) => diskTurn(cluster, id),

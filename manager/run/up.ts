@@ -10,6 +10,7 @@ import type { AttachedDecision, SegmentFacts } from '../plan/attached.js'
 import { headOf } from '../plan/exports.js'
 import { legAfter } from '../state/leg.js'
 import type { VolumeRow } from '../state/rows.js'
+import { findHost } from '../store/hosts.js'
 import { endJob } from '../store/jobs.js'
 import type { ChangeTx } from '../store/store.js'
 import { changeLayout, extentsOf, forgetChanges, segmentsOf, setLeg, setSettled, updateVolume, volumeById } from '../store/volumes.js'
@@ -147,16 +148,21 @@ export async function giveLayout(cluster: Cluster, id: string): Promise<void> {
   // Copies are begun only on top of what the head is known to have: those that waited for this layout need not wait for the next look.
   if (facts.extents.some((extent) => extent.leg === 'stale' || extent.leg === 'allocated')) cluster.work.kick('repair', 'cluster')
   cluster.work.kick('volume', id)
-  // A leg that left is shut out as well; a server that is away is put right when it returns.
-  const servers = new Set(facts.extents.map((extent) => extent.host))
-  await Promise.allSettled([...servers].map(async (name) => {
-    const host = facts.hosts.get(name)
-    if (host && online(cluster, name)) await pushVolume(cluster, host, id)
-  })).then((results) => {
-    for (const result of results) {
-      if (result.status === 'rejected' && !(result.reason instanceof Fault)) cluster.log.debug('generation tags not updated yet', { volume: id, error: messageOf(result.reason) })
-    }
-  })
+  cluster.work.kick('exports', id)
+}
+
+/** A leg that left is shut out as well, and tags follow. In a turn of its own: the next loss must not wait for a server that is slow to answer. */
+export async function exportsTurn(cluster: Cluster, id: string): Promise<Next> {
+  const servers = new Set((await extentsOf(cluster.store.read, id)).map((extent) => extent.host))
+  await Promise.all([...servers].map(async (name) => {
+    const host = await findHost(cluster.store.read, name)
+    if (!host || !online(cluster, name)) return // put right when it returns
+    await pushVolume(cluster, host, id).catch((thrown: unknown) => {
+      if (thrown instanceof Fault && thrown.fault === 'stale epoch') throw thrown
+      cluster.log.debug('exports and tags not updated yet', { volume: id, host: name, error: messageOf(thrown) })
+    })
+  }))
+  return 'idle'
 }
 
 async function updateDevice(cluster: Cluster, volume: VolumeRow, device: string): Promise<void> {
@@ -171,6 +177,9 @@ function nothingOf(volume: VolumeRow): VolumeSeen {
 /** Lets the head in at the targets of copies before it is told to copy. Gives those whose servers did not. */
 async function openTargets(cluster: Cluster, facts: VolumeFacts): Promise<VolumeSeen['unreachable']> {
   const targets = facts.extents.filter((extent) => extent.leg === 'syncing')
+  const there = cluster.seen.get(headOf(facts.volume))?.volumes.find((each) => each.volume === facts.volume.id && each.attachEpoch === facts.volume.attachEpoch)
+  const used = new Set(there?.segments.flatMap((segment) => segment.legs.map((leg) => leg.extent)))
+  if (facts.volume.phase !== 'detached' && targets.every((extent) => used.has(extent.id))) return [] // it has them: who copies on must not wait for their servers
   const needed = new Set([...targets, ...facts.volume.phase === 'detached' ? facts.extents.filter((extent) => extent.leg === 'insync' && online(cluster, extent.host)) : []].map((extent) => extent.host))
   const failed = await Promise.all([...needed].map(async (name): Promise<VolumeSeen['unreachable']> => {
     const host = facts.hosts.get(name)
