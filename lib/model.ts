@@ -40,6 +40,11 @@ export const limits = {
   changesBytes: 4n * 1024n * 1024n,
 } as const
 
+/** Where that begins on the legs of segment 0, bytes: after its data, at a page of the largest sectors that disks have. */
+export function changesStart(segmentBytes: bigint): bigint {
+  return ((segmentBytes + 4095n) / 4096n) * 4096n
+}
+
 /** Letters, digits, `.`, `_`, `-`; begins with a letter or digit. It stands in paths and tables, so nothing else is let in. */
 export const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
 export const nameRule = '1 to 63 letters, digits, dots, underscores and dashes, beginning with a letter or a digit'

@@ -69,15 +69,17 @@ export interface DmsetupOptions {
   /** A runner of its own: waiting programs must not take the places of working ones. */
   readonly waiting: Run
   readonly udev: boolean
+  /** Of what suspends nothing, ms. */
+  readonly timeoutMs?: number
 }
 
-export function createDmsetup({ run, waiting, udev }: DmsetupOptions): Dmsetup {
+export function createDmsetup({ run, waiting, udev, timeoutMs: usual = TIMEOUT_MS }: DmsetupOptions): Dmsetup {
   const env: Readonly<Record<string, string>> = udev ? {} : { DM_DISABLE_UDEV: '1' } // without it, and without udev, no device nodes appear
-  const call = async (args: readonly string[], input?: string, timeoutMs = TIMEOUT_MS): Promise<RunResult & { readonly request: RunRequest }> => {
+  const call = async (args: readonly string[], input?: string, timeoutMs = usual): Promise<RunResult & { readonly request: RunRequest }> => {
     const request = { file: 'dmsetup', args, env, timeoutMs, maxOutputBytes: 64 * 1024 * 1024, ...(input === undefined ? {} : { input }) }
     return { ...await run(request), request }
   }
-  const must = async (args: readonly string[], input?: string, timeoutMs = TIMEOUT_MS): Promise<string> => {
+  const must = async (args: readonly string[], input?: string, timeoutMs = usual): Promise<string> => {
     const result = await call(args, input, timeoutMs)
     if (result.exit.kind !== 'code' || result.exit.code !== 0) throw new Fault('agent failed', failureText(result.request, result))
     return result.stdout

@@ -119,9 +119,10 @@ export function readChanges(line: string): ChangesTable | undefined {
  * The devices of one volume. `top` is what the guest uses: a queue on `changes`, which remembers what is written, on `body`, the
  * concatenation of the segments; `s3` is a segment; `s3-low` the mirror of the in-sync legs below a segment that is being copied, so that
  * they stay equal meanwhile (a mirror with a copy under way writes a region not yet copied to its first leg alone). What `changes`
- * remembers is kept on `meta-top`, a queue on `meta`: a mirror like a segment's, on the same legs as segment 0.
+ * remembers is kept on `meta-top`, a queue on `meta`: a mirror like a segment's, on the same legs as segment 0. `past` stands for a moment on
+ * a copy of that, to read it where the volume is not up.
  */
-export type Part = 'top' | 'changes' | 'body' | 'meta-top' | 'meta' | 'meta-low' | `s${number}` | `s${number}-low`
+export type Part = 'top' | 'changes' | 'past' | 'past-origin' | 'body' | 'meta-top' | 'meta' | 'meta-low' | `s${number}` | `s${number}-low`
 
 export function nameOf(volume: string, part: Part): string {
   return part === 'top' ? `vsky-${volume}` : `vsky-${volume}-${part}`
@@ -133,7 +134,7 @@ export function uuidOf(volume: string, part: Part): string {
 
 /** Volume and part of one of our device-mapper uuids. */
 export function readUuid(uuid: string): { readonly volume: string; readonly part: Part } | undefined {
-  const match = /^VSKY-([0-9a-f]{32})-(top|changes|body|meta|meta-top|meta-low|s\d+|s\d+-low)$/.exec(uuid)
+  const match = /^VSKY-([0-9a-f]{32})-(top|changes|past|past-origin|body|meta|meta-top|meta-low|s\d+|s\d+-low)$/.exec(uuid)
   return match ? { volume: match[1] ?? '', part: match[2] as Part } : undefined
 }
 
@@ -146,5 +147,5 @@ export function segmentOf(part: Part): number | undefined {
 
 /** Queues answer a status at once, and so does a mirror; what remembers changes does not while its metadata can't be written. */
 export function hasSafeStatus(part: Part): boolean {
-  return part !== 'changes'
+  return part !== 'changes' && part !== 'past'
 }

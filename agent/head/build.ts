@@ -4,17 +4,19 @@
  * can't be had all is copied.
  */
 import { Fault, messageOf } from '../../lib/faults.js'
-import type { Clock, Log, Run } from '../../lib/ports.js'
+import type { Clock, Log, LogFields, Run } from '../../lib/ports.js'
 import { sectors } from '../../lib/units.js'
 import type { VolumeWanted } from '../../lib/wire/agent.js'
 import { spansIn } from '../dm/copy-log.js'
+import type { Span } from '../dm/copy-log.js'
 import type { Dmsetup, NewDevice } from '../dm/dmsetup.js'
+import { blockSectors } from '../dm/era.js'
 import { devicesPresent } from '../dm/present.js'
 import { formatChanges, formatConcatenation, formatQueue, formatSegment, nameOf, segmentOf, uuidOf } from '../dm/table.js'
 import type { MirrorTable, Part } from '../dm/table.js'
 import type { StillMine } from '../roles.js'
 import type { Changes } from './changes.js'
-import type { CopyLogs } from './copy-logs.js'
+import type { CopyLog, CopyLogs } from './copy-logs.js'
 import { makeLink } from './link.js'
 import { devicesOf } from './look.js'
 import { devicesWanted, layer } from './plan.js'
@@ -49,17 +51,47 @@ export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOpt
     return { ...mirror, legs: [primary, ...others] }
   }
 
-  function tableLines(volume: string, table: DeviceTable, legs: ReadonlyMap<string, string>): readonly string[] {
+  function tableLines(volume: string, table: DeviceTable, legs: ReadonlyMap<string, string>, copyLog?: CopyLog): readonly string[] {
     switch (table.kind) {
-      case 'mirror': return [formatSegment(mirrorOf(volume, table.mirror, legs))]
+      case 'mirror': return [formatSegment(mirrorOf(volume, table.mirror, legs), copyLog?.device)]
       case 'concatenation': return formatConcatenation(table.pieces.map((piece) => ({ device: pathOf(volume, piece.part), length: sectors(piece.length) })))
       case 'queue': return [formatQueue({ device: pathOf(volume, table.part), length: sectors(table.length) })]
       case 'changes': return [formatChanges({ device: pathOf(volume, table.part), length: sectors(table.length), meta: pathOf(volume, table.meta), block: table.block })]
     }
   }
 
-  function device(volume: string, part: Part, table: DeviceTable, legs: ReadonlyMap<string, string>): NewDevice {
-    return { name: nameOf(volume, part), uuid: uuidOf(volume, part), table: tableLines(volume, table, legs) }
+  function device(volume: string, part: Part, table: DeviceTable, legs: ReadonlyMap<string, string>, copyLog?: CopyLog): NewDevice {
+    return { name: nameOf(volume, part), uuid: uuidOf(volume, part), table: tableLines(volume, table, legs, copyLog) }
+  }
+
+  /** Logs for the copies of a volume that nobody has up, from what its last head remembered. Without one all is copied. */
+  async function pastLogs(wanted: VolumeWanted, steps: readonly HeadStep[], legs: ReadonlyMap<string, string>): Promise<ReadonlyMap<Part, CopyLog>> {
+    const made = new Map<Part, CopyLog>()
+    const changed = steps.flatMap((step) => ((step.do === 'create' || step.do === 'reload') && step.table.kind === 'mirror' && step.table.mirror.copy === 'changed' ? [{ part: step.part, length: step.table.mirror.length }] : []))
+    if (wanted.scope === 'whole' || changed.length === 0) return made
+    try {
+      const kept = wanted.changes?.legs?.map((leg) => legs.get(leg.extent)).find((each) => each !== undefined)
+      if (kept === undefined) throw new Error('no leg that carries it can be reached')
+      const places = changed.map(({ part, length }) => ({ part, length, place: placeOf(wanted, segmentOf(part) ?? 0) }))
+      const blocks = await changes.pastSince(wanted.volume, { device: kept, start: wanted.changes?.start ?? 0n }, sectors(wanted.bytes / 512n), Math.min(...places.map(({ place }) => place.since)))
+      for (const { part, length, place } of places) {
+        const copyLog = await logs.make(nameOf(wanted.volume, part), length)
+        made.set(part, copyLog)
+        const spans = spansIn(place, place.block, blocks)
+        await copyLog.write(spans)
+        tellCopy(nameOf(wanted.volume, part), place, spans)
+      }
+      return made
+    } catch (thrown) {
+      for (const copyLog of made.values()) copyLog.done()
+      log.warn('what changed could not be listed: all is copied', { volume: wanted.name, error: messageOf(thrown) })
+      return new Map()
+    }
+  }
+
+  function tellCopy(name: string, place: CopyPlace, spans: readonly Span[], more: LogFields = {}): void {
+    const bytes = spans.reduce((sum, span) => sum + span.end - span.begin, 0n) * 512n
+    log.info('what changed is copied', { device: name, since: place.since, bytes: String(bytes), of: String(place.length * 512n), ...more })
   }
 
   async function removeOne(volume: string, part: Part): Promise<void> {
@@ -81,7 +113,7 @@ export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOpt
   async function reloadChanged(wanted: VolumeWanted, part: Part, mirror: MirrorTable): Promise<void> {
     const name = nameOf(wanted.volume, part)
     const place = placeOf(wanted, segmentOf(part) ?? 0)
-    let changed: bigint | undefined
+    let copied: readonly Span[] | undefined
     const copyLog = await logs.make(name, mirror.length).catch((thrown: unknown) => { log.warn('no log for a copy of changes: all is copied', { device: name, error: messageOf(thrown) }) })
     if (!copyLog) return dm.reload(name, [formatSegment({ ...mirror, copy: 'all' })])
     await changes.makeReady(wanted.volume)
@@ -92,7 +124,7 @@ export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOpt
       const spans = spansIn(place, place.block, blocks)
       await copyLog.write(spans)
       await dm.load(name, [formatSegment(mirror, copyLog.device)])
-      changed = spans.reduce((sum, span) => sum + span.end - span.begin, 0n)
+      copied = spans
     } catch (thrown) {
       log.warn('what changed could not be listed: all is copied', { device: name, error: messageOf(thrown) })
       await dm.load(name, [formatSegment({ ...mirror, copy: 'all' })])
@@ -100,38 +132,47 @@ export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOpt
       await dm.resume(name)
       copyLog.done()
     }
-    if (changed !== undefined) log.info('what changed is copied', { device: name, since: place.since, bytes: String(changed * 512n), of: String(mirror.length * 512n), stoodStillMs: Math.round(clock.monoMs() - beganMs) })
+    if (copied) tellCopy(name, place, copied, { stoodStillMs: Math.round(clock.monoMs() - beganMs) })
     await changes.release(wanted.volume)
     return undefined
   }
 
-  async function reload(wanted: VolumeWanted, part: Part, table: DeviceTable, legs: ReadonlyMap<string, string>): Promise<void> {
+  async function reload(wanted: VolumeWanted, part: Part, table: DeviceTable, legs: ReadonlyMap<string, string>, copyLog: CopyLog | undefined): Promise<void> {
     if (table.kind === 'mirror' && table.mirror.copy === 'changed' && wanted.scope === 'whole') await reloadChanged(wanted, part, mirrorOf(wanted.volume, table.mirror, legs))
-    else await dm.reload(nameOf(wanted.volume, part), tableLines(wanted.volume, table, legs))
+    else await dm.reload(nameOf(wanted.volume, part), tableLines(wanted.volume, table, legs, copyLog))
+  }
+
+  async function carryOut(wanted: VolumeWanted, steps: readonly HeadStep[], legs: ReadonlyMap<string, string>, copyLogs: ReadonlyMap<Part, CopyLog>): Promise<void> {
+    for (let at = 0; at < steps.length;) {
+      const step = steps[at]
+      if (step === undefined) break
+      // What is new goes in one batch; what is loaded in place goes one by one, in the plan's order.
+      const batch = steps.slice(at).filter((each, index, rest) => each.do === 'create' && rest.slice(0, index).every((earlier) => earlier.do === 'create'))
+      switch (step.do) {
+        case 'create':
+          await dm.create(batch.flatMap((each) => (each.do !== 'create' ? [] : [device(wanted.volume, each.part, each.table, legs, copyLogs.get(each.part))])))
+          break
+        case 'reload': await reload(wanted, step.part, step.table, legs, copyLogs.get(step.part)); break
+        case 'reinstate':
+          await dm.message(nameOf(wanted.volume, step.part), 'queue_if_no_path')
+          await dm.message(nameOf(wanted.volume, step.part), `reinstate_path ${pathOf(wanted.volume, step.path)}`)
+          break
+        case 'resume': await dm.resume(nameOf(wanted.volume, step.part)); break
+        case 'wipe': await wipe(wanted.volume, step.part); break
+        case 'remove': await removeOne(wanted.volume, step.part)
+      }
+      at += step.do === 'create' ? batch.length : 1
+    }
   }
 
   return {
     async build(wanted, steps, legs, stillMine) {
-      stillMine()
-      for (let at = 0; at < steps.length;) {
-        const step = steps[at]
-        if (step === undefined) break
-        // What is new goes in one batch; what is loaded in place goes one by one, in the plan's order.
-        const batch = steps.slice(at).filter((each, index, rest) => each.do === 'create' && rest.slice(0, index).every((earlier) => earlier.do === 'create'))
-        switch (step.do) {
-          case 'create':
-            await dm.create(batch.flatMap((each) => (each.do !== 'create' ? [] : [device(wanted.volume, each.part, each.table, legs)])))
-            break
-          case 'reload': await reload(wanted, step.part, step.table, legs); break
-          case 'reinstate':
-            await dm.message(nameOf(wanted.volume, step.part), 'queue_if_no_path')
-            await dm.message(nameOf(wanted.volume, step.part), `reinstate_path ${pathOf(wanted.volume, step.path)}`)
-            break
-          case 'resume': await dm.resume(nameOf(wanted.volume, step.part)); break
-          case 'wipe': await wipe(wanted.volume, step.part); break
-          case 'remove': await removeOne(wanted.volume, step.part)
-        }
-        at += step.do === 'create' ? batch.length : 1
+      const copyLogs = await pastLogs(wanted, steps, legs)
+      try {
+        stillMine()
+        await carryOut(wanted, steps, legs, copyLogs)
+      } finally {
+        for (const copyLog of copyLogs.values()) copyLog.done()
       }
       if (wanted.scope === 'whole') await makeLink(wanted.volume, wanted.name)
       await logs.sweep()
@@ -158,10 +199,16 @@ export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOpt
 }
 
 /** Where a segment lies in its volume, sectors; the block in which changes are remembered; since when they are asked for. */
-function placeOf(wanted: VolumeWanted, index: number): { readonly offset: bigint; readonly length: bigint; readonly block: bigint; readonly since: number } {
+interface CopyPlace {
+  readonly offset: bigint
+  readonly length: bigint
+  readonly block: bigint
+  readonly since: number
+}
+
+function placeOf(wanted: VolumeWanted, index: number): CopyPlace {
   const before = wanted.segments.filter((segment) => segment.index < index).reduce((sum, segment) => sum + segment.bytes, 0n)
   const segment = wanted.segments.find((each) => each.index === index)
-  const table = devicesWanted(wanted).find((each) => each.part === 'changes')?.table
-  if (segment === undefined || table?.kind !== 'changes') throw new Fault('agent failed', `nothing is remembered of segment ${index} of ${wanted.name}`)
-  return { offset: (segment.offset ?? before) / 512n, length: segment.bytes / 512n, block: table.block, since: segment.since ?? 1 }
+  if (segment === undefined || !wanted.changes) throw new Fault('agent failed', `nothing is remembered of segment ${index} of ${wanted.name}`)
+  return { offset: (segment.offset ?? before) / 512n, length: segment.bytes / 512n, block: blockSectors(sectors(wanted.bytes / 512n)), since: segment.since ?? 1 }
 }

@@ -10,23 +10,27 @@
  */
 import { readFile } from 'node:fs/promises'
 import { Fault, messageOf } from '../../lib/faults.js'
-import { createRun } from '../../lib/host/run.js'
 import { failureText } from '../../lib/host/failure-text.js'
+import { limits } from '../../lib/model.js'
 import type { Clock, Log, Run, RunRequest } from '../../lib/ports.js'
+import type { Sectors } from '../../lib/units.js'
 import type { VolumeSeen, VolumeWanted } from '../../lib/wire/agent.js'
 import type { Dmsetup } from '../dm/dmsetup.js'
-import { readBlocks, readEra } from '../dm/era.js'
+import { blockSectors, readBlocks, readEra } from '../dm/era.js'
 import type { BlockRange } from '../dm/era.js'
 import { devicesPresent } from '../dm/present.js'
 import { readQueueFailed, readStatus } from '../dm/status.js'
-import { nameOf } from '../dm/table.js'
+import { formatChanges, nameOf, uuidOf } from '../dm/table.js'
+import type { CopyLogs } from './copy-logs.js'
 import type { Flush } from './flush.js'
 import { devicesWanted } from './plan.js'
 
 /** Between two checkpoints, ms. */
 const CHECKPOINT_MS = 60_000
 /** While a list is made a segment stands still: a leg that fails in this moment must not make it stand for longer, ms. */
-const LIST_MS = 5000
+export const LIST_MS = 5000
+/** For what is remembered to be read from a leg, ms. */
+const COPY_MS = 20_000
 
 export interface Changes {
   /** For the manager: how far the settled era has come. Undefined when nothing is remembered of the volume. */
@@ -45,6 +49,8 @@ export interface Changes {
   writtenSince(volume: string, era: number): Promise<readonly BlockRange[]>
   /** After it. */
   release(volume: string): Promise<void>
+  /** The same of a volume that nobody has up, from where a head kept it: on this device, from this byte on. Nothing is written there. */
+  pastSince(volume: string, kept: { readonly device: string; readonly start: bigint }, length: Sectors, era: number): Promise<readonly BlockRange[]>
   stop(): Promise<void>
 }
 
@@ -56,22 +62,30 @@ interface Kept {
   last: { readonly era: number; readonly atMs: number; readonly written: string } | undefined
 }
 
-export function createChanges({ dm, flush, clock, log, checkpointMs = CHECKPOINT_MS }: {
-  readonly dm: Pick<Dmsetup, 'status'>; readonly flush: Pick<Flush, 'device'>; readonly clock: Clock; readonly log: Log; readonly checkpointMs?: number
-}): Changes {
+export interface ChangesOptions {
+  readonly dm: Pick<Dmsetup, 'status'>
+  /** Another door, for what waits as long as metadata can't be written. */
+  readonly slow: Dmsetup
+  readonly run: Run
+  readonly flush: Pick<Flush, 'device'>
+  readonly logs: Pick<CopyLogs, 'scratch' | 'sweep'>
+  readonly clock: Clock
+  readonly log: Log
+  readonly checkpointMs?: number
+}
+
+export function createChanges({ dm, slow, run, flush, logs, clock, log, checkpointMs = CHECKPOINT_MS }: ChangesOptions): Changes {
   const all = new Map<string, Kept>()
   const stopping = new AbortController()
-  // A runner of its own: these calls wait as long as the metadata can't be written, and must not take the places of those that mend it.
-  const run = createRun({ log, maxParallel: { dmsetup: 32, era_invalidate: 32 } })
   let running: Promise<void> | undefined
 
   async function must(file: string, args: readonly string[], timeoutMs: number): Promise<string> {
-    const request: RunRequest = { file, args, timeoutMs, env: { DM_DISABLE_UDEV: '1' }, maxOutputBytes: 64 * 1024 * 1024 }
+    const request: RunRequest = { file, args, timeoutMs, maxOutputBytes: 64 * 1024 * 1024 }
     const result = await run(request)
     if (result.exit.kind !== 'code' || result.exit.code !== 0) throw new Fault('agent failed', failureText(request, result))
     return result.stdout
   }
-  const message = (volume: string, text: string): Promise<string> => must('dmsetup', ['message', nameOf(volume, 'changes'), '0', text], LIST_MS)
+  const message = (volume: string, text: string): Promise<void> => slow.message(nameOf(volume, 'changes'), text)
 
   /** All legs take writes, and nothing waits. */
   async function isWell(wanted: VolumeWanted): Promise<boolean> {
@@ -92,7 +106,8 @@ export function createChanges({ dm, flush, clock, log, checkpointMs = CHECKPOINT
     await flush.device(nameOf(volume, 'top'))
     const atMs = clock.monoMs()
     await message(volume, 'checkpoint')
-    const era = readEra(await must('dmsetup', ['status', nameOf(volume, 'changes')], LIST_MS))
+    const name = nameOf(volume, 'changes')
+    const era = readEra((await slow.status([name])).get(name)?.[0] ?? '')
     if (era === 'broken' || era === undefined) {
       kept.broken = true
       log.error('what changes is no longer remembered', { volume: kept.wanted.name })
@@ -145,6 +160,23 @@ export function createChanges({ dm, flush, clock, log, checkpointMs = CHECKPOINT
     },
     async release(volume) {
       await message(volume, 'drop_metadata_snap').catch((thrown: unknown) => { log.info('a snapshot of what changes stays until the next', { volume, error: messageOf(thrown) }) })
+    },
+    async pastSince(volume, { device, start }, length, era) {
+      const [past, origin] = [nameOf(volume, 'past'), nameOf(volume, 'past-origin')]
+      const copy = await logs.scratch(past)
+      try {
+        await must('dd', [`if=${device}`, `of=${copy.path}`, 'bs=64K', `skip=${start}`, `count=${limits.changesBytes}`, 'iflag=direct,skip_bytes,count_bytes', 'status=none'], COPY_MS)
+        const loop = await copy.device()
+        // The last era is only counted in when the kernel takes its metadata up: so it is given a copy, and nothing below it.
+        const table = formatChanges({ device: `/dev/mapper/${origin}`, length, meta: loop, block: blockSectors(length) })
+        await slow.create([{ name: origin, uuid: uuidOf(volume, 'past-origin'), table: [`0 ${length} error`] }, { name: past, uuid: uuidOf(volume, 'past'), table: [table] }])
+        await slow.message(past, 'take_metadata_snap')
+        return readBlocks(await must('era_invalidate', ['--metadata-snapshot', '--written-since', String(era), loop], LIST_MS))
+      } finally {
+        await slow.remove([past, origin]).catch((thrown: unknown) => { log.warn('a copy of what was remembered stays', { device: past, error: messageOf(thrown) }) })
+        copy.done()
+        await logs.sweep()
+      }
     },
     async stop() {
       stopping.abort()

@@ -10,7 +10,8 @@ import type { Log, Run, RunRequest } from '../../lib/ports.js'
 import { logBytes, makeLog, regionsOf } from '../dm/copy-log.js'
 import type { Span } from '../dm/copy-log.js'
 
-const LOGS = '/run/vsky/copies'
+/** In memory. */
+const COPIES = '/run/vsky/copies'
 const TIMEOUT_MS = 10_000
 
 export interface CopyLog {
@@ -21,7 +22,17 @@ export interface CopyLog {
   done(): void
 }
 
+/** A small file in memory that becomes a block device. */
+export interface Scratch {
+  readonly path: string
+  /** Once the file has its size. */
+  device(): Promise<string>
+  /** From now on it goes with the next sweep, if no table uses it. */
+  done(): void
+}
+
 export interface CopyLogs {
+  scratch(name: string): Promise<Scratch>
   /** A log for a mirror of so many sectors, named after its device. */
   make(name: string, length: bigint): Promise<CopyLog>
   /** Takes away those that no table uses. Never throws: what can't go now goes next time. */
@@ -40,36 +51,36 @@ export function createCopyLogs({ run, log }: { readonly run: Run; readonly log: 
     return result.stdout.trim()
   }
 
+  async function scratch(name: string): Promise<Scratch> {
+    await mkdir(COPIES, { recursive: true, mode: 0o700 })
+    count += 1
+    const path = join(COPIES, `${name}.${process.pid}.${count}`)
+    fresh.add(path)
+    return { path, device: () => losetup('--find', '--show', path), done() { fresh.delete(path) } }
+  }
+
   return {
+    scratch,
     async make(name, length) {
-      await mkdir(LOGS, { recursive: true, mode: 0o700 })
-      count += 1
-      const path = join(LOGS, `${name}.${process.pid}.${count}`)
-      fresh.add(path)
+      const file = await scratch(name)
       try {
-        await writeAt(path, new Uint8Array(logBytes(regionsOf(length))))
-        const device = await losetup('--find', '--show', path)
-        return {
-          device,
-          write: (spans) => writeAt(path, makeLog(length, spans)),
-          done() { fresh.delete(path) },
-        }
+        await writeAt(file.path, new Uint8Array(logBytes(regionsOf(length))))
+        return { device: await file.device(), write: (spans) => writeAt(file.path, makeLog(length, spans)), done() { file.done() } }
       } catch (thrown) {
-        fresh.delete(path)
-        await rm(path, { force: true })
+        file.done()
         throw thrown
       }
     },
     async sweep() {
-      const files = await readdir(LOGS).catch(() => [])
+      const files = await readdir(COPIES).catch(() => [])
       if (files.length === 0) return
       const used = new Set<string>()
       for (const { device, path, held } of await loopDevices()) {
         const name = basename(path)
-        if (held || fresh.has(join(LOGS, name))) used.add(name)
+        if (held || fresh.has(join(COPIES, name))) used.add(name)
         else await losetup('--detach', device).catch((thrown: unknown) => { log.warn('a copy\'s log stays', { device, error: messageOf(thrown) }) })
       }
-      for (const name of files) if (!used.has(name) && !fresh.has(join(LOGS, name))) await rm(join(LOGS, name), { force: true })
+      for (const name of files) if (!used.has(name) && !fresh.has(join(COPIES, name))) await rm(join(COPIES, name), { force: true })
     },
   }
 }
@@ -89,7 +100,7 @@ async function loopDevices(): Promise<readonly { readonly device: string; readon
   const names = (await readdir('/sys/block')).filter((each) => each.startsWith('loop'))
   const found = await Promise.all(names.map(async (name) => {
     const path = (await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '')).trim()
-    return path.startsWith(`${LOGS}/`) ? [{ device: `/dev/${name}`, path, held: (await readdir(`/sys/block/${name}/holders`).catch(() => [])).length > 0 }] : []
+    return path.startsWith(`${COPIES}/`) ? [{ device: `/dev/${name}`, path, held: (await readdir(`/sys/block/${name}/holders`).catch(() => [])).length > 0 }] : []
   }))
   return found.flat()
 }

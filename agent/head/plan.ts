@@ -6,8 +6,8 @@
  */
 import { Fault } from '../../lib/faults.js'
 import type { VolumeWanted } from '../../lib/wire/agent.js'
-import { limits } from '../../lib/model.js'
-import { bytes, roundUp, sectors, sectorsExactly } from '../../lib/units.js'
+import { changesStart, limits } from '../../lib/model.js'
+import { bytes, sectors, sectorsExactly } from '../../lib/units.js'
 import { blockSectors } from '../dm/era.js'
 import { segmentOf } from '../dm/table.js'
 import type { MirrorTable, Part } from '../dm/table.js'
@@ -64,12 +64,10 @@ export function devicesWanted(wanted: VolumeWanted): readonly DeviceWanted[] {
 }
 
 const META_SECTORS = sectorsExactly(bytes(limits.changesBytes))
-/** A page of the largest sectors that disks have. */
-const PAGE = bytes(4096n)
 
 /** Where on the legs of segment 0 begins what is remembered of changes, sectors. */
 export function metaStart(segment: Pick<Segment, 'bytes'>): bigint {
-  return sectorsExactly(roundUp(bytes(segment.bytes), PAGE))
+  return changesStart(segment.bytes) / 512n
 }
 
 /** What a leg of a segment must have room for, bytes. */
@@ -123,7 +121,7 @@ export function planVolume(wanted: VolumeWanted, there: readonly DeviceThere[], 
 
 /** How high a device stands. */
 export function layer(part: Part): number {
-  return part === 'top' ? 4 : part === 'changes' ? 3 : part === 'body' || part === 'meta-top' ? 2 : part.endsWith('-low') ? 0 : 1
+  return part === 'top' ? 4 : part === 'changes' || part === 'past' ? 3 : part === 'body' || part === 'meta-top' || part === 'past-origin' ? 2 : part.endsWith('-low') ? 0 : 1
 }
 
 /** A lower mirror that is about to go but holds writes for a lost leg: it goes on with those of its legs that are still wanted. */

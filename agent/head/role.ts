@@ -16,7 +16,7 @@ import type { Part } from '../dm/table.js'
 import { createSessions } from '../iscsi/sessions.js'
 import type { HeadRole, StillMine } from '../roles.js'
 import { createBuilder } from './build.js'
-import { canRemember, createChanges } from './changes.js'
+import { canRemember, createChanges, LIST_MS } from './changes.js'
 import { createCopyLogs } from './copy-logs.js'
 import { createFlush } from './flush.js'
 import { createHeld } from './held.js'
@@ -76,8 +76,11 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   let allowed: bigint | undefined
   const throttle = createThrottle({ clock, log })
   const flush = createFlush({ run, log })
-  const changes = createChanges({ dm, flush, clock, log })
-  const builder = createBuilder({ dm, run, changes, logs: createCopyLogs({ run, log }), clock, log })
+  const logs = createCopyLogs({ run, log })
+  // A door of its own: what is asked of it waits as long as metadata can't be written, and must not take the places of what mends that.
+  const slow = createDmsetup({ run: createRun({ log, maxParallel: { dmsetup: 32 } }), waiting: run, udev, timeoutMs: LIST_MS })
+  const changes = createChanges({ dm, slow, run: createRun({ log, maxParallel: { era_invalidate: 32 } }), flush, logs, clock, log })
+  const builder = createBuilder({ dm, run, changes, logs, clock, log })
   const mend = createMend({ dm, run, log })
   const patience = createPatience({ dm, clock, log, mayForget: (volume) => changes.spoil(volume) })
   /** Whether the kernel and the tools of this host can remember changes. */
@@ -171,6 +174,14 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
         unreachable.push({ extent: leg.extent, why: `${leg.host}: ${thrown.message}` })
       }
     }))
+    // One of those that carry what was written when is enough, and without it all is copied.
+    for (const leg of wanted.scope === 'copies' && wanted.segments.some((segment) => segment.copy === 'changed') ? wanted.changes?.legs ?? [] : []) {
+      if (devices.has(leg.extent)) break
+      const device = await localDevice(leg.extent) ?? await sessions.device(leg, wanted.chap).catch((thrown: unknown) => { log.info('a leg that carries what was written can\'t be reached', { volume: wanted.name, host: leg.host, error: messageOf(thrown) }) })
+      if (device === undefined) continue
+      devices.set(leg.extent, device)
+      break
+    }
     return { devices, unreachable }
   }
 
@@ -265,7 +276,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     await records.put(wanted) // before any effect, so that a restarted agent knows what is its own
     try {
       // What changed can only be asked of a volume that is up: it serves at once, and what is copied comes next.
-      const first = wanted.segments.some((segment) => segment.copy === 'changed') && !there.some((device) => device.part === 'changes') ? withoutCopies(wanted) : undefined
+      const first = wanted.scope === 'whole' && wanted.segments.some((segment) => segment.copy === 'changed') && !there.some((device) => device.part === 'changes') ? withoutCopies(wanted) : undefined
       if (first) await builder.build(first, planVolume(first, doubted, true), legs.devices, stillMine)
       const up = first && devicesWanted(first).map((device) => ({ ...device, suspended: false, failed: false }))
       await builder.build(wanted, up ? planVolume(wanted, up, false) : steps, legs.devices, stillMine)
@@ -320,7 +331,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     async attachVolume(order, stillMine) {
       checkWish(order)
       const wanted = asAble(order)
-      const legs = wanted.segments.flatMap((segment) => segment.legs.map((leg) => leg.extent))
+      const legs = [...wanted.segments.flatMap((segment) => segment.legs), ...wanted.changes?.legs ?? []].map((leg) => leg.extent)
       for (const leg of legs) claimed.add(leg)
       ordered.add(wanted.volume)
       try {

@@ -92,9 +92,10 @@ export const volumeWanted = record({
   waitSeconds: int({ max: 604_800 }),
   /**
    * What is written is remembered, behind segment 0 on its legs. `settled`: all writes of earlier eras are on every in-sync leg; 0 when
-   * what is remembered there is worth nothing, and is begun anew. Absent: nothing is remembered.
+   * what is remembered there is worth nothing, and is begun anew. `legs`: where a head that only copies can read it, any of them. Absent:
+   * nothing is remembered.
    */
-  changes: optional(record({ settled: era })),
+  changes: optional(record({ settled: era, start: optional(byteCount()), legs: optional(list(legWanted, { max: 9 })) })),
   segments: list(segmentWanted),
   /** What this head answers when a storage server asks for CHAP. */
   chap,

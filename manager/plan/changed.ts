@@ -16,10 +16,10 @@ export function sinceOfSpare(volume: Pick<VolumeRow, 'settled' | 'sinceBirth'>):
   return volume.sinceBirth && volume.settled > 0 ? 1 : 0
 }
 
-/** How a segment is copied, given what its targets lack. Only a head that has the whole volume up can say what was written. */
-export function copyWanted(volume: Pick<VolumeRow, 'settled' | 'remembers'>, whole: boolean, targets: readonly { readonly since: number }[]): { readonly copy: 'none' | 'all' } | { readonly copy: 'changed'; readonly since: number } {
+/** How a segment is copied, given what its targets lack. */
+export function copyWanted(volume: Pick<VolumeRow, 'settled'>, targets: readonly { readonly since: number }[]): { readonly copy: 'none' | 'all' } | { readonly copy: 'changed'; readonly since: number } {
   if (targets.length === 0) return { copy: 'none' }
-  const known = whole && volume.remembers && volume.settled > 0 && targets.every((target) => target.since > 0)
+  const known = volume.settled > 0 && targets.every((target) => target.since > 0)
   return known ? { copy: 'changed', since: Math.min(...targets.map((target) => target.since)) } : { copy: 'all' }
 }
 

@@ -1,7 +1,8 @@
 /** Loads what a volume's turn decides by. */
-import type { VolumeWanted } from '../../lib/wire/agent.js'
+import type { LegWanted, VolumeWanted } from '../../lib/wire/agent.js'
 import { targetName } from '../../lib/wire/agent.js'
 import { must } from '../../lib/assert.js'
+import { changesStart } from '../../lib/model.js'
 import { changesWanted, copyWanted } from '../plan/changed.js'
 import { headOf } from '../plan/exports.js'
 import { tableOrder } from '../plan/segment.js'
@@ -53,6 +54,11 @@ export function volumeWanted({ volume, segments, extents, hosts, waitSeconds }: 
   const head = must(hosts.get(headOf(volume)), `volume ${volume.name} is attached to, or copied by, a known host`)
   const whole = volume.phase !== 'detached'
   const changes = changesWanted(volume, whole)
+  const keepers = extents.filter((extent) => extent.segment === 0 && extent.leg === 'insync' && answers(extent.host)).map((extent) => ({ ...extent, extent: extent.id, state: extent.leg }))
+  const leg = (each: (typeof keepers)[number]): LegWanted => ({
+    extent: each.extent, disk: each.disk, host: each.host, target: targetName(each.host),
+    addresses: hosts.get(each.host)?.dataAddresses ?? [], lun: each.lun, bytes: each.bytes, state: each.state,
+  })
   const copied = new Set(extents.filter((extent) => extent.leg === 'syncing').map((extent) => extent.segment))
   return {
     layout: volume.layout,
@@ -62,7 +68,7 @@ export function volumeWanted({ volume, segments, extents, hosts, waitSeconds }: 
     attachEpoch: volume.attachEpoch,
     bytes: volume.bytes,
     waitSeconds,
-    ...(changes ? { changes } : {}),
+    ...(changes ? { changes: whole ? changes : { ...changes, ...whereKept(segments, keepers.map(leg)) } } : {}),
     chap: { initiator: head.initiator, user: head.chapUser, password: head.chapPassword },
     segments: segments.filter((segment) => whole || copied.has(segment.index)).map((segment) => {
       const all = tableOrder(extents.filter((extent) => extent.segment === segment.index).map((extent) => ({ ...extent, extent: extent.id, state: extent.leg })),
@@ -75,14 +81,17 @@ export function volumeWanted({ volume, segments, extents, hosts, waitSeconds }: 
         generation: segment.generation,
         offset: segment.offset,
         bytes: segment.bytes,
-        ...copyWanted(volume, whole, legs.filter((leg) => leg.state === 'syncing')),
-        legs: legs.map((leg) => ({
-          extent: leg.extent, disk: leg.disk, host: leg.host, target: targetName(leg.host),
-          addresses: hosts.get(leg.host)?.dataAddresses ?? [], lun: leg.lun, bytes: leg.bytes, state: leg.state,
-        })),
+        ...copyWanted(volume, legs.filter((leg) => leg.state === 'syncing')),
+        legs: legs.map(leg),
       }
     }),
   }
+}
+
+/** What is remembered of a volume that nobody has up is read from the legs of its first segment, behind its data. */
+function whereKept(segments: readonly SegmentRow[], legs: readonly LegWanted[]): { readonly start?: bigint; readonly legs?: readonly LegWanted[] } {
+  const first = segments.find((segment) => segment.index === 0)
+  return first ? { start: changesStart(first.bytes), legs } : {}
 }
 
 /** Whether a leg can be used now: its server answers, and its disk is well. */

@@ -276,7 +276,7 @@ async function startCopy(cluster: Cluster, tx: ChangeTx, facts: Facts, wish: Wis
   }
   for (const extent of extents) await setLeg(tx, extent.id, legAfter(extent.leg, 'copy begins'))
   await changeLayout(tx, volume.id)
-  const what = copyWanted(volume, volume.phase !== 'detached', extents).copy === 'changed' ? 'what changed' : 'all of it'
+  const what = copyWanted(volume, extents).copy === 'changed' ? 'what changed' : 'all of it'
   const text = `segment ${wish.segment.index}: ${what}, from ${wish.source.host} to ${wish.targets.map((target) => target.host).join(', ')}, on ${wish.head}`
   await addJob(tx, newJob(cluster, wish, text, cluster.clock.nowMs()))
   await startJob(tx, 'resync', volume.id, wish.segment.index, text, cluster.clock.nowMs())

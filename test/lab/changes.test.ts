@@ -123,6 +123,37 @@ describe('bringing a leg up to date by what changed, on real kernels', () => {
     await lab().json(['disk', 'use', `${lost?.host ?? ''}:${lost?.device ?? ''}`])
   })
 
+  it('a detached volume is brought up to date by what its last head remembered', async () => {
+    const before = await newVolume('128MiB', 2)
+    const gone = serverOf(before, 1)
+    await write('hd1', 0, 4)
+    await lab().powerOff(gone)
+    await write('hd1', 32, 4)
+    await write('hd1', 100, 4)
+    await detach(lab(), 'v')
+    await lab().powerOn(gone)
+    await eventually('the server is back', () => lab().json<readonly { name: string; state: string }[]>(['host', 'list']), (hosts) => hosts.every((host) => host.state === 'online'))
+    await whole()
+    expect(await copies()).to.include('what changed').and.not.to.include('all of it')
+    expect(Number(await writtenOn(gone) / MIB), 'MiB written on it since it is back: 12 that were written, 4 that remember it').to.be.lessThan(28)
+    await expectEqual()
+  })
+
+  it('and so is one whose head was lost with writes in flight, and is given up', async () => {
+    await newVolume('128MiB', 2)
+    await write('hd1', 0, 4)
+    const writer = await startWriter(lab(), 'hd1', path)
+    writer.stop().catch(() => undefined)
+    await lab().powerOff('hd1')
+    await eventually('the head is silent', () => lab().json<readonly { name: string; state: string }[]>(['host', 'list']), (hosts) => hosts.some((host) => host.name === 'hd1' && host.state === 'offline'), 20_000)
+    await lab().json(['host', 'fail', 'hd1'])
+    await whole()
+    expect((await show(lab(), 'v')).state).to.equal('detached')
+    await expectEqual()
+    await lab().powerOn('hd1')
+    await lab().json(['host', 'use', 'hd1'])
+  })
+
   it('what is remembered is not trusted after an attachment that did not', async () => {
     const before = await newVolume('64MiB', 2)
     await write('hd1', 0, 4)

@@ -19,17 +19,15 @@ describe('what a leg lacks', () => {
 })
 
 describe('a copy', () => {
-  const remembered = { settled: 5, remembers: true }
+  const remembered = { settled: 5 }
   it('is of what changed since the earliest era that one of its targets lacks', () => {
-    expect(copyWanted(remembered, true, [{ since: 7 }, { since: 3 }])).to.deep.equal({ copy: 'changed', since: 3 })
-    expect(copyWanted(remembered, true, [])).to.deep.equal({ copy: 'none' })
+    expect(copyWanted(remembered, [{ since: 7 }, { since: 3 }])).to.deep.equal({ copy: 'changed', since: 3 })
+    expect(copyWanted(remembered, [])).to.deep.equal({ copy: 'none' })
   })
 
-  it('is of everything when a target may lack anything, when nothing is remembered, or when nobody has the volume up who could tell', () => {
-    expect(copyWanted(remembered, true, [{ since: 7 }, { since: 0 }])).to.deep.equal({ copy: 'all' })
-    expect(copyWanted({ ...remembered, settled: 0 }, true, [{ since: 7 }])).to.deep.equal({ copy: 'all' })
-    expect(copyWanted({ ...remembered, remembers: false }, true, [{ since: 7 }])).to.deep.equal({ copy: 'all' })
-    expect(copyWanted(remembered, false, [{ since: 7 }])).to.deep.equal({ copy: 'all' })
+  it('is of everything when a target may lack anything, or when nothing is remembered', () => {
+    expect(copyWanted(remembered, [{ since: 7 }, { since: 0 }])).to.deep.equal({ copy: 'all' })
+    expect(copyWanted({ settled: 0 }, [{ since: 7 }])).to.deep.equal({ copy: 'all' })
   })
 })
 
