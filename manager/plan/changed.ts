@@ -3,12 +3,26 @@
  * eras before the settled one; what is copied to it is what was written since. Where nothing reliable is remembered, all is copied.
  */
 import type { VolumeSeen } from '../../lib/wire/agent.js'
-import type { VolumeRow } from '../state/rows.js'
+import type { ExtentRow, VolumeRow } from '../state/rows.js'
 
 /** Since when a leg lacks writes that is in sync until now. `seen`: the last report about this attachment. 0: it may lack anything. */
 export function settledEra(volume: Pick<VolumeRow, 'settled'>, seen: Pick<VolumeSeen, 'changes'> | undefined): number {
   if (volume.settled === 0 || seen?.changes?.broken === true) return 0
   return Math.max(volume.settled, seen?.changes?.settled ?? 0)
+}
+
+/**
+ * What a leg lacks that is lost. Of one in doubt (its server was started anew, and what its disk's cache held may be gone) nobody knows since
+ * when: between that loss and the moment in which it is heard of, eras may have been settled by flushes that found its writes elsewhere.
+ */
+export function sinceOfLost({ leg, since, doubt }: Pick<ExtentRow, 'leg' | 'since' | 'doubt'>, settled: number): number {
+  if (leg !== 'insync') return since // what it lacked before, and more
+  return doubt ? 0 : settled
+}
+
+/** What legs lack that are to become equal to one of them. Where a good one is in doubt they may have what the chosen one lost, and it would stay. */
+export function sinceOfOthers(extents: readonly Pick<ExtentRow, 'segment' | 'leg' | 'doubt'>[], segment: number, settled: number): number {
+  return extents.some((extent) => extent.segment === segment && extent.leg === 'insync' && extent.doubt) ? 0 : settled
 }
 
 /** What a new leg lacks: all that was ever written, for it is as empty as the volume was. */

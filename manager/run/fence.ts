@@ -5,6 +5,7 @@
  */
 import { agentMethods } from '../../lib/wire/agent.js'
 import { Fault, messageOf } from '../../lib/faults.js'
+import { sinceOfOthers } from '../plan/changed.js'
 import { decideLoss, chooseSource } from '../plan/segment.js'
 import { legAfter } from '../state/leg.js'
 import { finishRequest, openRequestAbout } from '../store/requests.js'
@@ -81,7 +82,7 @@ async function admit(cluster: Cluster, tx: ChangeTx, { volume, hosts }: VolumeFa
     const left = segment.legs.filter((leg) => loss.kind !== 'drop' || !loss.extents.includes(leg.extent))
     for (const extent of chooseSource(left, reachable)?.others ?? []) {
       await setLeg(tx, extent, legAfter('insync', 'head lost'))
-      await setSince(tx, extent, since)
+      await setSince(tx, extent, sinceOfOthers(extents, segment.index, since))
       copies += 1
     }
     await raiseGeneration(tx, volume.id, segment.index)

@@ -2,7 +2,7 @@
 import { legAfter } from '../state/leg.js'
 import { interruptJob } from '../store/jobs.js'
 import type { ChangeTx } from '../store/store.js'
-import { settledEra } from '../plan/changed.js'
+import { settledEra, sinceOfLost } from '../plan/changed.js'
 import { headOf } from '../plan/exports.js'
 import { must } from '../../lib/assert.js'
 import { raiseGeneration, setLeg, setRetry, setSince, volumeById } from '../store/volumes.js'
@@ -31,7 +31,7 @@ export async function commitStale(
   await raiseGeneration(tx, volume.id, segment.index)
   for (const extent of extents.filter((each) => gone.includes(each.id))) {
     await setLeg(tx, extent.id, legAfter(extent.leg, 'missed writes'), nowMs)
-    if (extent.leg === 'insync') await setSince(tx, extent.id, since) // any other lacks what it lacked before, and more
+    await setSince(tx, extent.id, sinceOfLost(extent, since))
     if (extent.leg !== 'syncing') continue
     await setRetry(tx, extent.id, nowMs + RETRY_MS)
     await interruptJob(tx, 'resync', volume.id, segment.index, `interrupted: ${why}`)

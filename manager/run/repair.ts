@@ -13,12 +13,13 @@ import { headOf } from '../plan/exports.js'
 import { legAfter } from '../state/leg.js'
 import type { DiskRow, ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
 import { allDisks, allHosts } from '../store/hosts.js'
+import { must } from '../../lib/assert.js'
 import { addJob, endJob, noteJob, openJobs, startJob } from '../store/jobs.js'
 import { loadSettings } from '../store/settings.js'
 import type { Reader } from '../store/db.js'
 import type { ChangeTx } from '../store/store.js'
 import { addExtent, changeLayout, dropExtent, extentsOf, raiseGeneration, segmentsInDoubt, segmentsOf, setLeg, setSince, setSpare, updateVolume, volumeById } from '../store/volumes.js'
-import { copyWanted, sinceOfSpare } from '../plan/changed.js'
+import { copyWanted, sinceOfLost, sinceOfSpare } from '../plan/changed.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { sinceNow } from './loss.js'
@@ -161,8 +162,9 @@ async function carryOut(cluster: Cluster, tx: ChangeTx, facts: Facts, { volume, 
     await raiseGeneration(tx, volume.id, segment.index)
     const since = await sinceNow(cluster, tx, volume.id)
     for (const id of plan.retire) {
-      await setLeg(tx, id, legAfter(find(id)?.leg ?? 'insync', 'missed writes'), nowMs)
-      if (find(id)?.leg === 'insync') await setSince(tx, id, since)
+      const extent = must(find(id), 'a leg of this segment')
+      await setLeg(tx, id, legAfter(extent.leg, 'missed writes'), nowMs)
+      await setSince(tx, id, sinceOfLost(extent, since))
     }
     await tx.event({ kind: 'leg retired', about: 'volume', name: volume.name, text: `segment ${segment.index}: the leg on ${plan.retire.map((id) => find(id)?.host ?? '').join(', ')} is no longer needed: ${volume.redundancy} good ones stand elsewhere` })
   }

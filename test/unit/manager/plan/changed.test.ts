@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { changesWanted, copyWanted, settledEra, sinceOfSpare } from '../../../../manager/plan/changed.js'
+import { changesWanted, copyWanted, settledEra, sinceOfLost, sinceOfOthers, sinceOfSpare } from '../../../../manager/plan/changed.js'
 
 describe('what a leg lacks', () => {
   it('that is lost now was written since the settled era: the latest that is known of', () => {
@@ -11,6 +11,21 @@ describe('what a leg lacks', () => {
   it('is anything, when nothing reliable is remembered: whatever a head says of it', () => {
     expect(settledEra({ settled: 0 }, { changes: { settled: 9, broken: false } })).to.equal(0)
     expect(settledEra({ settled: 5 }, { changes: { settled: 9, broken: true } })).to.equal(0)
+  })
+
+  it('that was behind before is what it lacked then', () => {
+    expect(sinceOfLost({ leg: 'insync', since: 0, doubt: false }, 7)).to.equal(7)
+    expect([sinceOfLost({ leg: 'syncing', since: 3, doubt: false }, 7), sinceOfLost({ leg: 'syncing', since: 0, doubt: false }, 7)]).to.deep.equal([3, 0])
+  })
+
+  it('whose server was started anew is anything: eras may have been settled between that and the word of it', () => {
+    expect(sinceOfLost({ leg: 'insync', since: 0, doubt: true }, 7)).to.equal(0)
+  })
+
+  it('that is to become equal to another is what was written since, unless a good leg of the segment is in doubt', () => {
+    const [good, doubted] = [{ segment: 1, leg: 'insync', doubt: false }, { segment: 1, leg: 'insync', doubt: true }] as const
+    expect(sinceOfOthers([good, { ...doubted, segment: 0 }, { ...doubted, leg: 'syncing' }], 1, 7)).to.equal(7)
+    expect(sinceOfOthers([good, doubted], 1, 7)).to.equal(0)
   })
 
   it('that is new is all that was ever written, if all of that is remembered', () => {
