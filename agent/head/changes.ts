@@ -40,7 +40,7 @@ export interface Changes {
   forget(volume: string): void
   /**
    * What waits to be remembered is to be failed: then blocks may count as remembered that were never written down. Told to the manager as
-   * broken; true when its next order shows that it relies on it no longer, and only then may it be done.
+   * broken; true when a later order shows that it relies on it no longer, and only then may it be done.
    */
   spoil(volume: string): boolean
   /** Before `writtenSince`: what an agent that was killed may have left. */
@@ -56,6 +56,8 @@ export interface Changes {
 
 interface Kept {
   wanted: VolumeWanted
+  /** The layout of the first order: it may have begun all anew, and says then that nothing before it counts. */
+  readonly began: number
   settled: number
   broken: boolean
   /** The last checkpoint, when nothing has been in doubt since: the era that it began, and what had been written by then. */
@@ -142,14 +144,14 @@ export function createChanges({ dm, slow, run, flush, logs, clock, log, checkpoi
       if (before?.wanted.attachEpoch === wanted.attachEpoch) {
         before.wanted = wanted
         before.settled = Math.max(before.settled, wanted.changes.settled)
-      } else all.set(wanted.volume, { wanted, settled: Math.max(1, wanted.changes.settled), broken: false, last: undefined })
+      } else all.set(wanted.volume, { wanted, began: wanted.layout, settled: Math.max(1, wanted.changes.settled), broken: false, last: undefined })
       running ??= keepChecking()
     },
     forget(volume) { all.delete(volume) },
     spoil(volume) {
       const kept = all.get(volume)
       if (kept) kept.broken = true
-      return kept?.wanted.changes?.settled === 0
+      return kept?.wanted.changes?.settled === 0 && kept.wanted.layout > kept.began
     },
     async makeReady(volume) {
       await message(volume, 'drop_metadata_snap').catch(() => undefined) // there seldom is one

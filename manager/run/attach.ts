@@ -10,7 +10,7 @@ import type { VolumeRow } from '../state/rows.js'
 import { doomRequest, finishRequest, openRequestAbout } from '../store/requests.js'
 import { loadSettings } from '../store/settings.js'
 import type { ChangeTx } from '../store/store.js'
-import { extentsOf, forgetChanges, segmentsOf, setRemembers, setSettled, updateVolume, volumeById } from '../store/volumes.js'
+import { changeLayout, extentsOf, forgetChanges, segmentsOf, setRemembers, setSettled, updateVolume, volumeById } from '../store/volumes.js'
 import { AgentSilent } from './agents.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
@@ -74,6 +74,7 @@ async function keepSettled(tx: ChangeTx, id: string, { changes }: VolumeSeen): P
   const volume = await volumeById(tx, id)
   if (volume?.remembers === true && changes && !changes.broken && changes.settled > 0) await setSettled(tx, id, Math.max(volume.settled, changes.settled))
   else await forgetChanges(tx, id)
+  if (changes?.broken === true) await changeLayout(tx, id) // only an order tells the head that nobody relies on it
 }
 
 /** Lets the head in everywhere. Gives the servers that can't be used now, with the reason. */
