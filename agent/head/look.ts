@@ -133,7 +133,7 @@ export function segmentSeen(
 type SeenPart = (part: Part) => { readonly legs: readonly string[]; readonly status: MirrorStatus | undefined }
 
 /** What is remembered of changes is on the legs of segment 0: it is lost, and copied, with them. */
-function wholeSegmentSeen(record: VolumeWanted, index: number, seen: SeenPart): Omit<SegmentSeen, 'generation'> {
+export function wholeSegmentSeen(record: VolumeWanted, index: number, seen: SeenPart): Omit<SegmentSeen, 'generation'> {
   const look = (part: Part, low: Part): Omit<SegmentSeen, 'generation'> => {
     const [upper, lower] = [seen(part), seen(low)]
     return segmentSeen(index, upper.legs, upper.status, lower.legs, lower.status)

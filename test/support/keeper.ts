@@ -4,7 +4,8 @@
  */
 import type { VolumeSeen } from '../../lib/wire/agent.js'
 import { lookAtAttached } from '../../manager/plan/attached.js'
-import type { AttachedDecision } from '../../manager/plan/attached.js'
+import type { AttachedDecision, SegmentFacts } from '../../manager/plan/attached.js'
+import { sinceOfLost, sinceOfOthers, sinceOfSpare } from '../../manager/plan/changed.js'
 import { headOf } from '../../manager/plan/exports.js'
 import { placeLegs } from '../../manager/plan/place-legs.js'
 import { planRepair } from '../../manager/plan/repair.js'
@@ -15,17 +16,21 @@ import { chooseSource, decideLoss } from '../../manager/plan/segment.js'
 import { segmentFacts, serversInUse, volumeWanted } from '../../manager/run/facts.js'
 import { placeOf } from '../../manager/run/repair.js'
 import type { ExtentRow, VolumeRow } from '../../manager/state/rows.js'
-import { BYTES, Records } from './records.js'
-import { Refused } from './world.js'
+import { Refused } from './head.js'
+import { EXTENT_BYTES, Records } from './records.js'
 
 type Lost = (extent: ExtentRow) => string | undefined
 
 const RETRY_MS = 20_000
+/** Eras between two notes of how far changes are settled: much fewer than in manager/run/up.ts, for a life here has few. */
+const NOTE_ERAS = 2
 const steady = (phase: VolumeRow['phase']): boolean => phase === 'attached' || phase === 'detached'
 
 export class Keeper extends Records {
   /** Copies that the scheduler began in the last turn. */
   begun: readonly CopyWish[] = []
+  /** The answer to the next order is lost. */
+  deaf = false
 
   // ---- the repair (manager/run/repair.ts)
 
@@ -56,13 +61,21 @@ export class Keeper extends Records {
 
   #carryOut(segment: number, plan: RepairPlan): void {
     if (plan.retire.length > 0) this.raise(segment)
-    for (const id of plan.retire) this.setLeg(id, 'missed writes')
+    this.#retire(plan.retire)
     for (const id of plan.release) this.drop(id)
     if (plan.release.length > 0) this.volume.layout += 1
     if (plan.retire.length + plan.release.length > 0) this.tell ||= this.volume.phase === 'attached'
     if (plan.spares <= 0) return
-    const placed = placeLegs({ segments: [BYTES], redundancy: plan.spares }, this.places(), new Set(plan.occupied))
-    if (placed.kind === 'placed') for (const disk of placed.legs[0] ?? []) this.addExtent(segment, disk)
+    const placed = placeLegs({ segments: [EXTENT_BYTES], redundancy: plan.spares }, this.places(), new Set(plan.occupied))
+    if (placed.kind === 'placed') for (const disk of placed.legs[0] ?? []) this.addExtent(segment, disk, sinceOfSpare(this.volume))
+  }
+
+  #retire(legs: readonly string[]): void {
+    const since = this.sinceNow()
+    for (const id of legs) {
+      this.extent(id).since = sinceOfLost(this.extent(id), since)
+      this.setLeg(id, 'missed writes')
+    }
   }
 
   #wish(segment: number, mine: readonly ExtentRow[], plan: RepairPlan): (CopyWish & { readonly extents: readonly string[] }) | undefined {
@@ -112,30 +125,37 @@ export class Keeper extends Records {
     else this.#upTurn()
   }
 
-  #stale(lost: Lost): string | undefined {
+  #stale(lost: Lost, how?: { readonly trusted: boolean }): string | undefined {
     const decisions = segmentFacts(this.facts()).map((segment) => ({ segment, loss: decideLoss(segment.legs, (leg) => lost(this.extent(leg.extent))) }))
     const dead = decisions.find(({ loss }) => loss.kind === 'unavailable')
     if (dead?.loss.kind === 'unavailable') return dead.loss.reason
-    for (const { segment, loss } of decisions) if (loss.kind === 'drop') this.#commitStale(segment.index, loss.extents)
+    for (const { segment, loss } of decisions) if (loss.kind === 'drop') this.#commitStale(segment.index, loss.extents, how)
     return undefined
   }
 
-  #commitStale(segment: number, gone: readonly string[]): void {
+  #commitStale(segment: number, gone: readonly string[], { trusted = true } = {}): void {
+    const since = trusted ? this.sinceNow() : 0
     this.raise(segment)
     for (const id of gone) {
+      this.extent(id).since = sinceOfLost(this.extent(id), since)
       if (this.extent(id).leg === 'syncing') this.extent(id).retryAt = this.world.now + RETRY_MS
       this.setLeg(id, 'missed writes')
     }
   }
 
-  #equalise(): void {
-    for (const segment of segmentFacts(this.facts())) {
-      const choice = chooseSource(segment.legs, (leg) => this.#reachable(leg.extent))
-      for (const extent of choice?.others ?? []) this.setLeg(extent, 'head lost')
-      if (choice) this.raise(segment.index)
-    }
+  #equalise(since: number): void {
+    for (const segment of segmentFacts(this.facts())) this.#makeSource(segment, sinceOfOthers(this.live(), segment.index, since))
     for (const extent of this.live()) extent.doubt = false
     this.volume.layout += 1
+  }
+
+  #makeSource(segment: SegmentFacts, since: number): void {
+    const choice = chooseSource(segment.legs, (leg) => this.#reachable(leg.extent))
+    if (choice) this.raise(segment.index)
+    for (const extent of choice?.others ?? []) {
+      this.setLeg(extent, 'head lost')
+      this.extent(extent).since = since
+    }
   }
 
   #reachable(id: string): boolean {
@@ -145,7 +165,9 @@ export class Keeper extends Records {
   }
 
   #headWasLost(): void {
-    this.#equalise()
+    const since = this.sinceNow()
+    if (this.volume.settled === 0) this.forgetChanges()
+    this.#equalise(since)
     this.volume.attachBoot = this.head().bootId
     if (this.volume.phase === 'attached') this.volume.phase = 'attaching'
   }
@@ -156,8 +178,8 @@ export class Keeper extends Records {
       if (loss.kind === 'drop') this.#commitStale(segment.index, loss.extents)
       if (loss.kind !== 'unavailable' || !segment.legs.some((leg) => this.extent(leg.extent).doubt)) continue
       this.#commitStale(segment.index, segment.legs.filter((leg) => leg.state === 'syncing').map((leg) => leg.extent))
-      const choice = chooseSource(segment.legs, (leg) => this.#reachable(leg.extent))
-      for (const extent of choice?.others ?? []) this.setLeg(extent, 'head lost')
+      for (const leg of segment.legs) this.extent(leg.extent).since = 0
+      this.#makeSource(segment, 0)
     }
     for (const extent of this.live()) extent.doubt = false
   }
@@ -165,7 +187,7 @@ export class Keeper extends Records {
   #upTurn(): void {
     const name = headOf(this.volume)
     const seen = this.seen.get(name)
-    if (!seen || seen.boot !== (this.volume.phase === 'detached' ? this.volume.copyBoot : this.volume.attachBoot)) return
+    if (!seen || seen.boot !== this.#bootOf()) return
     const there = seen.volume?.attachEpoch === this.volume.attachEpoch ? seen.volume : undefined
     if (there && !this.tell) {
       const decision = this.#decide(there)
@@ -184,15 +206,30 @@ export class Keeper extends Records {
     const failed = [...all.stale, ...all.unavailable].map(({ segment }) => ({ segment, why: '', extents: this.live(segment).filter((each) => each.leg === 'syncing').map((each) => each.id) })).filter((each) => each.extents.length > 0)
     const decision = this.volume.phase === 'detached' ? { ...all, unavailable: [], stale: failed, reload: all.reload || failed.length > 0 } : all
     for (const { segment, extents } of decision.stale) this.#commitStale(segment, extents)
+    const forgotten = this.#noteChanges(there)
     for (const { segment, extents } of decision.insync) {
       for (const extent of extents) this.setLeg(extent, 'copy ended')
       const { retire } = this.#planOf(this.live(segment))
-      for (const id of retire) this.setLeg(id, 'missed writes')
+      this.#retire(retire)
       if (retire.length > 0) this.raise(segment)
       this.volume.layout += 1
     }
-    return decision
+    return forgotten ? { ...decision, reload: true } : decision
   }
+
+  #noteChanges({ changes }: VolumeSeen): boolean {
+    const { volume } = this
+    if (volume.settled === 0 || volume.phase !== 'attached' || !changes) return false
+    if (!changes.broken) {
+      if (changes.settled >= volume.settled + NOTE_ERAS) volume.settled = changes.settled
+      return false
+    }
+    this.forgetChanges()
+    volume.layout += 1
+    return true
+  }
+
+  #bootOf(): string { return this.volume.phase === 'detached' ? this.volume.copyBoot : this.volume.attachBoot }
 
   #give(name: string): void {
     this.tell = false
@@ -215,15 +252,19 @@ export class Keeper extends Records {
   /** Undefined when it does not answer or refuses. */
   #order(name: string): VolumeSeen | undefined {
     try {
-      return this.world.answers(name) ? this.world.head(name).attach(volumeWanted(this.facts(), (host) => this.online(host))) : undefined
+      const told = this.world.answers(name) ? this.world.head(name).attach(volumeWanted(this.facts(), (host) => this.online(host))) : undefined
+      const lost = this.deaf
+      this.deaf = false
+      return lost ? undefined : told
     } catch (thrown) {
       if (!(thrown instanceof Refused)) throw thrown
       return undefined
     }
   }
 
+  /** What was told counts beside what its host's own turn saw (manager/run/up.ts, noteSeen). */
   #note(name: string, volume: VolumeSeen): void {
-    this.seen.set(name, { boot: String(this.world.host(name).boot), volume })
+    if (this.seen.get(name)?.boot === this.#bootOf()) this.seen.set(name, { boot: this.#bootOf(), volume })
   }
 
   #copyingTurn(): void {
@@ -271,9 +312,12 @@ export class Keeper extends Records {
       this.#giveUp()
       return
     }
+    volume.remembers = this.remembering
+    if (!volume.remembers) this.forgetChanges()
+    const silent = this.deaf
     const up = this.#order(volume.head)
     if (!up) {
-      this.#giveUp()
+      if (!silent) this.#giveUp()
       return
     }
     if (up.unreachable.length > 0) {
@@ -281,6 +325,9 @@ export class Keeper extends Records {
       return
     }
     this.#note(volume.head, up)
+    if (volume.remembers && up.changes && !up.changes.broken && up.changes.settled > 0) volume.settled = Math.max(volume.settled, up.changes.settled)
+    else this.forgetChanges()
+    if (up.changes?.broken) volume.layout += 1
     volume.phase = 'attached'
     this.asked = false
     this.tell = false
@@ -293,6 +340,8 @@ export class Keeper extends Records {
   }
 
   #detached(): void {
+    const settled = this.sinceNow()
+    if (settled > 0) this.volume.settled = settled
     Object.assign(this.volume, { phase: 'detached', head: '' })
     this.asked = false
     this.#interrupt()
@@ -321,12 +370,15 @@ export class Keeper extends Records {
 
   #admit(refusals: ReadonlyMap<string, string>): void {
     this.bans = undefined
-    if (this.#stale((extent) => refusals.get(extent.host)) !== undefined) {
+    const since = this.sinceNow()
+    const refused = this.#stale((extent) => refusals.get(extent.host), { trusted: false })
+    if (refused !== undefined) {
       Object.assign(this.volume, { phase: 'attached', nextHead: '' })
       this.pushAll()
       return
     }
-    this.#equalise()
+    if (this.volume.settled === 0) this.forgetChanges()
+    this.#equalise(since)
     for (const { index } of this.segments) this.raise(index)
     const next = this.hosts.get(this.volume.nextHead)
     Object.assign(this.volume, { phase: next ? 'attaching' : 'detached', head: next?.name ?? '', attachEpoch: this.volume.attachEpoch + 1, attachBoot: next?.bootId ?? '', nextHead: '' })

@@ -1,23 +1,27 @@
 /** The rows of the small world's manager (keeper.ts), in memory, and its way to servers: what manager/store, manager/api/hosts and the host's turn do. */
 import { assert, must } from '../../lib/assert.js'
+import { limits } from '../../lib/model.js'
 import type { VolumeSeen } from '../../lib/wire/agent.js'
 import { OFFLINE_AFTER_MS } from '../../manager/health/presence.js'
+import { settledEra } from '../../manager/plan/changed.js'
 import { headOf, initiatorsOf } from '../../manager/plan/exports.js'
 import { placeLegs } from '../../manager/plan/place-legs.js'
-import type { } from '../../manager/plan/schedule.js'
 import type { CopyLimits } from '../../manager/state/settings.js'
 import type { VolumeFacts } from '../../manager/run/facts.js'
 import { legAfter } from '../../manager/state/leg.js'
 import type { LegEvent } from '../../manager/state/leg.js'
 import type { DiskRow, ExtentRow, HostRow, SegmentRow, VolumeRow } from '../../manager/state/rows.js'
-import { zeros } from './world.js'
+import { zeros } from './head.js'
+import { emptyMemory } from './memory.js'
 import type { World } from './world.js'
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 export const BYTES = 4n * 1024n * 1024n
+/** Of an extent: each has room for what is remembered, though only those of segment 0 hold it. */
+export const EXTENT_BYTES = BYTES + limits.changesBytes
 
-export interface KeeperOptions { readonly redundancy: number; readonly graceMs: number; readonly limits: CopyLimits; /** Extents that a disk has room for. */ readonly room: number }
+export interface KeeperOptions { readonly redundancy: number; readonly graceMs: number; readonly limits: CopyLimits; /** Changes are remembered. */ readonly changes: boolean; /** Extents that a disk has room for. */ readonly room: number }
 
 export class Records {
   readonly world: World
@@ -35,23 +39,26 @@ export class Records {
   protected bans: ReadonlyMap<string, string> | undefined
   protected asked = false
   protected ids = 0
+  /** The setting volume.changes. */
+  remembering: boolean
 
   constructor(world: World, options: KeeperOptions) {
     this.world = world
     this.options = options
+    this.remembering = options.changes
     for (const { name } of world.hosts.values()) {
       this.hosts.set(name, {
         name, roles: [name.startsWith('hd') ? 'head' : 'storage'], zone: '', address: '10.0.0.1', dataAddresses: ['10.0.0.1'], initiator: name, version: '', bootId: '1', incarnation: '1', chapUser: name, chapPassword: 'secretsecret', duty: 'use',
       })
     }
     for (const { id, host } of world.disks.values()) {
-      this.disks.set(id, { id, host, device: id, state: 'ready', problem: '', bytes: BYTES * BigInt(options.room), cleanBytes: 0n, force: false, usedBytes: 0n, extents: 0, duty: 'use', readErrors: 0 })
+      this.disks.set(id, { id, host, device: id, state: 'ready', problem: '', bytes: EXTENT_BYTES * BigInt(options.room), cleanBytes: 0n, force: false, usedBytes: 0n, extents: 0, duty: 'use', readErrors: 0 })
     }
     this.segments = world.acked.map((_, index) => ({ volume: 'v', index, offset: BYTES * BigInt(index), bytes: BYTES, generation: 1 }))
     this.volume = {
-      id: 'v', name: 'v', bytes: BYTES * BigInt(this.segments.length), redundancy: options.redundancy, phase: 'detached', head: '', attachEpoch: 0, attachBoot: '', device: '', problem: '', createdAt: 0, layout: 1, copyHead: '', copyBoot: '', nextHead: '', remembers: false, settled: 0, sinceBirth: false,
+      id: 'v', name: 'v', bytes: BYTES * BigInt(this.segments.length), redundancy: options.redundancy, phase: 'detached', head: '', attachEpoch: 0, attachBoot: '', device: '', problem: '', createdAt: 0, layout: 1, copyHead: '', copyBoot: '', nextHead: '', remembers: false, settled: 0, sinceBirth: true,
     }
-    const placed = placeLegs({ segments: this.segments.map(() => BYTES), redundancy: options.redundancy }, this.places())
+    const placed = placeLegs({ segments: this.segments.map(() => EXTENT_BYTES), redundancy: options.redundancy }, this.places())
     assert(placed.kind === 'placed', 'there is room for the volume')
     for (const [segment, disks] of placed.legs.entries()) for (const disk of disks) this.addExtent(segment, disk)
     for (const extent of this.extents) {
@@ -76,6 +83,7 @@ export class Records {
     const was = extent.leg
     extent.leg = legAfter(was, event)
     extent.staleSince = extent.leg === 'stale' ? this.world.now : 0
+    if (extent.leg === 'insync') extent.since = 0
     assert(was !== 'insync' || this.live(extent.segment).some((each) => each.leg === 'insync'), `the last in-sync leg of segment ${extent.segment} is never given up (${event})`)
   }
 
@@ -84,28 +92,40 @@ export class Records {
     this.volume.layout += 1
   }
 
+  /** What a leg lacks that is in sync until now (manager/run/loss.ts, sinceNow). */
+  protected sinceNow(): number {
+    const seen = this.seen.get(headOf(this.volume))
+    const there = seen?.boot === this.volume.attachBoot && seen.volume?.attachEpoch === this.volume.attachEpoch ? seen.volume : undefined
+    return settledEra(this.volume, there)
+  }
+
+  protected forgetChanges(): void {
+    Object.assign(this.volume, { settled: 0, sinceBirth: false })
+    for (const extent of this.extents) extent.since = 0
+  }
+
   protected drop(id: string): void {
     const extent = this.extent(id)
     assert(extent.leg === 'stale' || extent.leg === 'allocated', `a leg that is ${extent.leg} is not dropped`)
     extent.state = 'dropping'
   }
 
-  protected addExtent(segment: number, disk: string): void {
+  protected addExtent(segment: number, disk: string, since = 0): void {
     this.ids += 1
     this.extents.push({
-      id: this.ids.toString(16).padStart(32, '0'), disk, host: this.world.disk(disk).host, volume: 'v', segment, slot: Math.max(-1, ...this.live(segment).map((each) => each.slot)) + 1, bytes: BYTES, lun: 0, state: 'planned', leg: 'allocated', staleSince: 0, retryAt: 0, since: 0, doubt: false,
+      id: this.ids.toString(16).padStart(32, '0'), disk, host: this.world.disk(disk).host, volume: 'v', segment, slot: Math.max(-1, ...this.live(segment).map((each) => each.slot)) + 1, bytes: EXTENT_BYTES, lun: 0, state: 'planned', leg: 'allocated', staleSince: 0, retryAt: 0, since, doubt: false,
     })
   }
 
   protected make(extent: Writable<ExtentRow>): void {
     extent.state = 'ready'
-    this.world.legs.set(extent.id, { disk: extent.disk, blocks: zeros(), safe: zeros(), admits: '' })
+    this.world.legs.set(extent.id, { disk: extent.disk, blocks: zeros(), safe: zeros(), memory: emptyMemory, safeMemory: emptyMemory, admits: '' })
   }
 
   protected places(): Parameters<typeof placeLegs>[1] {
     return [...this.disks.values()].map((disk) => ({
       id: disk.id, host: disk.host, zone: '', state: disk.state, online: this.online(disk.host), duty: this.hosts.get(disk.host)?.duty === 'drain' ? 'drain' : disk.duty, bytes: disk.bytes, label: disk.id,
-      freeBytes: this.full.has(disk.id) ? 0n : disk.bytes - BYTES * BigInt(this.extents.filter((each) => each.disk === disk.id).length),
+      freeBytes: this.full.has(disk.id) ? 0n : disk.bytes - EXTENT_BYTES * BigInt(this.extents.filter((each) => each.disk === disk.id).length),
     }))
   }
 

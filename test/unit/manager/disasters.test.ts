@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import { must } from '../../../lib/assert.js'
 import { Life } from '../../support/life.js'
 import type { LifeOptions } from '../../support/life.js'
+import { EXTENT_BYTES } from '../../support/records.js'
 
 /** Writes everywhere, in a segment or in all of them. */
 function written(life: Life): Life {
@@ -45,7 +46,7 @@ describe('disasters', () => {
     const life = attached({ segments: 3, room: 3, storage: 3 }).all(['disk full', 2], ['server down', 0], 'the grace passes').rounds(10)
     expect([0, 1, 2].some((segment) => /allocated|syncing/.test(life.legs(segment))), 'no room at all').to.equal(false)
     life.keeper.full.clear()
-    must(life.keeper.disks.get('st3/0'), 'a disk').bytes = BigInt(life.keeper.extents.filter((extent) => extent.disk === 'st3/0').length + 1) * 4194304n
+    must(life.keeper.disks.get('st3/0'), 'a disk').bytes = BigInt(life.keeper.extents.filter((extent) => extent.disk === 'st3/0').length + 1) * EXTENT_BYTES
     life.rounds(30)
     const whole = [0, 1, 2].filter((segment) => (life.legs(segment).match(/st[23]\/0 insync/g) ?? []).length === 2)
     expect(whole.length).to.be.at.least(1)
@@ -166,5 +167,49 @@ describe('disasters', () => {
     expect(life.keeper.volume.head).to.equal('hd2')
     written(life).all(['head heard', 0]).rounds(2).do('detach').all(['attach', 0]).rounds(4)
     expect(life.world.legs.get(must(extents(life)[0], 'a leg'))?.blocks).to.deep.equal([5, 6, 7])
+  })
+})
+
+describe('disasters with changes remembered', () => {
+  const POWER = 'server loses its power, and what its disks had in their caches'
+  const copies = (life: Life): readonly string[] => life.head?.record?.segments.map(({ copy, since }) => `${copy} ${since ?? 0}`) ?? []
+  const era = (life: Life): Life => life.all('ten seconds pass', ['write', 14], 'heads make their checkpoints', 'manager looks')
+  const eras = (life: Life, count: number): Life => count === 0 ? life : eras(era(life), count - 1)
+
+  it('the head goes down with a write under way: the other leg gets what was written since the settled era, and no more', () => {
+    const life = eras(attached({ storage: 2 }), 4)
+    life.all(['write that takes its time', 1], ['head down', 0], ['head up', 0], 'manager takes a turn', 'manager takes a turn')
+    expect(copies(life)).to.deep.equal(['changed 4'])
+    const block = (leg: string): number | undefined => life.world.legs.get(leg)?.blocks[0]
+    expect(new Set(extents(life).map(block)).size, 'they differ').to.equal(2)
+    life.heal()
+    expect(new Set(extents(life).map(block)).size).to.equal(1)
+  })
+
+  it('a server is away for some eras: its leg gets what was written since it was lost', () => {
+    const life = eras(eras(attached({ storage: 2 }), 3).all(['server down', 1], ['write', 7], 'manager looks', 'manager takes a turn'), 3)
+    life.all(['server up', 1], 'manager makes spares', 'manager puts servers right', 'manager looks', 'manager takes a turn', 'manager takes a turn', 'manager looks', 'manager repairs', 'manager takes a turn', 'manager takes a turn')
+    expect(copies(life)).to.deep.equal(['changed 3'])
+    life.heal()
+  })
+
+  it('a leg is lost of which nothing is remembered: no era ends for it while its write is held', () => {
+    const life = written(new Life({ segments: 2, disks: 1, storage: 3 }).do('attach').rounds(1))
+    const only = must([0, 1, 2].find((server) => !life.legs(0).includes(life.storage(server)) && life.legs(1).includes(life.storage(server))), 'a server of segment 1 alone')
+    era(life).all('ten seconds pass', ['server down', only], ['write', 1], 'heads make their checkpoints', 'ten seconds pass', ['write', 14], 'heads make their checkpoints', 'manager looks', 'manager takes a turn', 'manager takes a turn')
+    expect(life.head?.waiting).to.deep.equal([])
+    life.all(['server up', only]).heal()
+  })
+
+  it('an era is settled between a loss of power and the word of it: all is copied to the leg that lost something', () => {
+    const life = attached({ storage: 2 })
+    life.cached = true
+    eras(life, 2).all('ten seconds pass', ['write that takes its time', 0], 'heads make their checkpoints', 'slow writes end', [POWER, 1], ['server up', 1], 'manager puts servers right')
+    life.all('ten seconds pass', 'heads make their checkpoints', 'manager looks').rounds(10).heal()
+  })
+
+  it('what waits to be remembered is to be given up just after all was begun anew: nothing is, for the manager relies on it', () => {
+    const life = new Life({ segments: 1, disks: 1, storage: 2 }).do('attach').rounds(1)
+    life.all('head gives up what waits to be remembered', ['write that takes its time', 1], ['head down', 0], ['head up', 0]).rounds(20).heal()
   })
 })

@@ -1,18 +1,21 @@
 import { expect } from 'chai'
+import { createDmsetup } from '../../../../agent/dm/dmsetup.js'
 import { createChanges } from '../../../../agent/head/changes.js'
 import type { Changes } from '../../../../agent/head/changes.js'
-import type { Clock, Log } from '../../../../lib/ports.js'
+import type { Clock, Log, RunResult } from '../../../../lib/ports.js'
 import type { VolumeWanted } from '../../../../lib/wire/agent.js'
 
 const id = 'f'.repeat(32)
-const never = new Promise<void>(() => undefined)
+const never = new Promise<never>(() => undefined)
 const clock: Clock = { nowMs: () => 0, monoMs: () => 0, sleep: () => never }
 const silent: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined, child: () => silent }
 const order = (layout: number, settled: number): VolumeWanted => ({
   volume: id, name: 'v', attachEpoch: 1, layout, scope: 'whole', bytes: 512n, waitSeconds: 5, chap: { initiator: 'iqn.h', user: 'hd1', password: 'secretsecret' }, segments: [], changes: { settled },
 })
 function remembering(...orders: readonly VolumeWanted[]): Changes {
-  const changes = createChanges({ dm: { status: () => Promise.resolve(new Map()) }, flush: { device: () => Promise.resolve() }, clock, log: silent })
+  const run = (): Promise<RunResult> => never
+  const slow = createDmsetup({ run, waiting: run, udev: false })
+  const changes = createChanges({ dm: slow, slow, run, flush: { device: () => never }, logs: { scratch: () => never, sweep: () => never }, clock, log: silent })
   for (const each of orders) changes.note(each)
   return changes
 }
