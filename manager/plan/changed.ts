@@ -12,17 +12,18 @@ export function settledEra(volume: Pick<VolumeRow, 'settled'>, seen: Pick<Volume
 }
 
 /**
- * What a leg lacks that is lost. Of one in doubt (its server was started anew, and what its disk's cache held may be gone) nobody knows since
- * when: between that loss and the moment in which it is heard of, eras may have been settled by flushes that found its writes elsewhere.
+ * What a leg lacks that is lost. Of one in doubt (its server was started anew, and what its disk's cache held may be gone) it is what was
+ * not settled when its server was last heard: between that loss and the moment in which it is heard of, eras may have been settled by
+ * flushes that found its writes elsewhere.
  */
 export function sinceOfLost({ leg, since, doubt }: Pick<ExtentRow, 'leg' | 'since' | 'doubt'>, settled: number): number {
   if (leg !== 'insync') return since // what it lacked before, and more
-  return doubt ? 0 : settled
+  return doubt ? Math.min(since, settled) : settled
 }
 
 /** What legs lack that are to become equal to one of them. Where a good one is in doubt they may have what the chosen one lost, and it would stay. */
-export function sinceOfOthers(extents: readonly Pick<ExtentRow, 'segment' | 'leg' | 'doubt'>[], segment: number, settled: number): number {
-  return extents.some((extent) => extent.segment === segment && extent.leg === 'insync' && extent.doubt) ? 0 : settled
+export function sinceOfOthers(extents: readonly Pick<ExtentRow, 'segment' | 'leg' | 'doubt' | 'since'>[], segment: number, settled: number): number {
+  return Math.min(settled, ...extents.filter((extent) => extent.segment === segment && extent.leg === 'insync' && extent.doubt).map((extent) => extent.since))
 }
 
 /** What a new leg lacks: all that was ever written, for it is as empty as the volume was. */

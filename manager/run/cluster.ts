@@ -5,6 +5,7 @@ import type { Presence } from '../health/presence.js'
 import type { Store } from '../store/store.js'
 import type { Agents } from './agents.js'
 import type { Progress } from './progress.js'
+import type { Settled } from './settled.js'
 import type { Work } from './work.js'
 
 export interface Cluster {
@@ -23,6 +24,8 @@ export interface Cluster {
   /** The newest observation of each host, and what is foreign there. Only hints: each turn that needs certainty looks itself. */
   readonly seen: Map<string, Observation>
   readonly foreign: Map<string, readonly ForeignSeen[]>
+  /** How far changes of volumes were settled when. */
+  readonly settled: Settled
   /** How fast copies go, by volume and segment. */
   readonly progress: Progress
   /** Why segments of a volume are not being made whole, by volume; empty or absent when nothing stands in the way. */

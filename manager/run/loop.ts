@@ -16,6 +16,7 @@ import { diskTurn } from './disk-turn.js'
 import { goneTurn } from './gone-turn.js'
 import { headTurn, hostTurn } from './host-turn.js'
 import { createProgress } from './progress.js'
+import { createSettled } from './settled.js'
 import { repairTurn } from './repair.js'
 import { spareTurn } from './spare.js'
 import { exportsTurn } from './up.js'
@@ -61,7 +62,7 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
     spare: (id) => spareTurn(cluster, id),
   }, { clock, log, onEpochLost: options.onEpochLost })
   const cluster: Cluster = {
-    ...options, startedAt: clock.nowMs(), presence, work, seen: new Map(), foreign: new Map(), fenced: new Map(), waiting: new Map(), triedAgain: new Map(), shunned: new Map(), readErrors: new Map(), progress: createProgress(), exclusively: createExclusively(),
+    ...options, startedAt: clock.nowMs(), presence, work, seen: new Map(), foreign: new Map(), fenced: new Map(), waiting: new Map(), triedAgain: new Map(), shunned: new Map(), readErrors: new Map(), progress: createProgress(), settled: createSettled(), exclusively: createExclusively(),
   }
   const watching = guarded(() => watchPresence(cluster, stopping.signal))
   const taking = guarded(() => takeUp(cluster))

@@ -125,6 +125,7 @@ async function commitInSync(cluster: Cluster, tx: ChangeTx, volume: VolumeRow, {
 export function noteSeen(cluster: Cluster, head: string, bootId: string, volumes: readonly VolumeSeen[]): void {
   const before = cluster.seen.get(head)
   for (const volume of volumes) cluster.progress.note(volume, cluster.clock.monoMs())
+  cluster.settled.note(bootId, volumes, cluster.clock.monoMs())
   if (before?.bootId !== bootId) return // the head's own turn looks at all of it first
   const told = new Set(volumes.map((volume) => volume.volume))
   const seen: Observation = { ...before, volumes: [...before.volumes.filter((volume) => !told.has(volume.volume)), ...volumes] }

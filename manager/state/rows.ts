@@ -100,7 +100,7 @@ export interface ExtentRow {
   readonly staleSince: number
   /** No copy to it before, epoch ms: the last one failed. */
   readonly retryAt: number
-  /** Not in sync: it lacks only what was written in this era or later; 0: it may lack anything. */
+  /** Not in sync, or in doubt: it lacks only what was written in this era or later; 0: it may lack anything. */
   readonly since: number
   /** Its server was started anew while the volume was in use, and nobody has judged yet what that means. */
   readonly doubt: boolean

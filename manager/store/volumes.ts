@@ -191,13 +191,19 @@ export async function forgetChanges(tx: Tx, volume: string): Promise<void> {
   await tx.run('update extents set since = 0 where volume = ?', [volume])
 }
 
-/** Its server was started anew while its volume was in use: what the disk's cache held may be gone. */
-export async function setDoubt(tx: Tx, id: string): Promise<void> {
-  await tx.run(`update extents set doubt = 1 where id = ? and leg in ('insync', 'syncing')`, [id])
+/**
+ * Its server was started anew while its volume was in use: what the disk's cache held may be gone, if it was written in this era or later;
+ * 0: whenever.
+ */
+export async function setDoubt(tx: Tx, id: string, since: number): Promise<void> {
+  await tx.run(
+    `update extents set since = case when leg <> 'insync' or (doubt = 1 and since < ?) then since else ? end, doubt = 1 where id = ? and leg in ('insync', 'syncing')`,
+    [since, since, id],
+  )
 }
 
 export async function clearDoubts(tx: Tx, volume: string): Promise<void> {
-  await tx.run('update extents set doubt = 0 where volume = ? and doubt = 1', [volume])
+  await tx.run(`update extents set doubt = 0, since = case when leg = 'insync' then 0 else since end where volume = ? and doubt = 1`, [volume])
 }
 
 export async function setRetry(tx: Tx, id: string, atMs: number): Promise<void> {

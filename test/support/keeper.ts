@@ -145,7 +145,7 @@ export class Keeper extends Records {
 
   #equalise(since: number): void {
     for (const segment of segmentFacts(this.facts())) this.#makeSource(segment, sinceOfOthers(this.live(), segment.index, since))
-    for (const extent of this.live()) extent.doubt = false
+    this.clearDoubts()
     this.volume.layout += 1
   }
 
@@ -181,7 +181,7 @@ export class Keeper extends Records {
       for (const leg of segment.legs) this.extent(leg.extent).since = 0
       this.#makeSource(segment, 0)
     }
-    for (const extent of this.live()) extent.doubt = false
+    this.clearDoubts()
   }
 
   #upTurn(): void {
@@ -264,6 +264,7 @@ export class Keeper extends Records {
 
   /** What was told counts beside what its host's own turn saw (manager/run/up.ts, noteSeen). */
   #note(name: string, volume: VolumeSeen): void {
+    if (volume) this.settled.note(this.#bootOf(), [volume], this.world.now)
     if (this.seen.get(name)?.boot === this.#bootOf()) this.seen.set(name, { boot: this.#bootOf(), volume })
   }
 

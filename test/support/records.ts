@@ -8,6 +8,7 @@ import { headOf, initiatorsOf } from '../../manager/plan/exports.js'
 import { placeLegs } from '../../manager/plan/place-legs.js'
 import type { CopyLimits } from '../../manager/state/settings.js'
 import type { VolumeFacts } from '../../manager/run/facts.js'
+import { createSettled } from '../../manager/run/settled.js'
 import { legAfter } from '../../manager/state/leg.js'
 import type { LegEvent } from '../../manager/state/leg.js'
 import type { DiskRow, ExtentRow, HostRow, SegmentRow, VolumeRow } from '../../manager/state/rows.js'
@@ -35,6 +36,8 @@ export class Records {
   readonly full = new Set<string>()
   /** What a manager forgets when it is started anew. */
   protected seen = new Map<string, { readonly boot: string; readonly volume: VolumeSeen | undefined }>()
+  /** Signs of life take no time here. */
+  protected settled = createSettled(0)
   protected tell = false
   protected bans: ReadonlyMap<string, string> | undefined
   protected asked = false
@@ -136,22 +139,38 @@ export class Records {
     for (const host of this.world.hosts.values()) {
       const row = must(this.hosts.get(host.name), 'it is known')
       if (!host.up || !host.control) continue
+      const heardMs = host.heardMs
       host.heardMs = this.world.now
       if (row.bootId === String(host.boot)) continue
       row.bootId = String(host.boot)
-      if (this.volume.phase !== 'detached' || this.volume.copyHead !== '') for (const each of this.live()) if (each.host === host.name && (each.leg === 'insync' || each.leg === 'syncing')) each.doubt = true
+      if (this.volume.phase !== 'detached' || this.volume.copyHead !== '') for (const each of this.live()) if (each.host === host.name && (each.leg === 'insync' || each.leg === 'syncing')) this.#doubt(each, heardMs)
     }
+  }
+
+  #doubt(extent: Writable<ExtentRow>, heardMs: number): void {
+    const { settled, attachEpoch, attachBoot } = this.volume
+    const since = settled === 0 ? 0 : this.settled.before('v', attachEpoch, attachBoot, heardMs)
+    if (extent.leg === 'insync') extent.since = extent.doubt ? Math.min(extent.since, since) : since
+    extent.doubt = true
+  }
+
+  protected clearDoubts(): void {
+    for (const extent of this.live().filter((each) => each.doubt)) Object.assign(extent, { doubt: false, ...(extent.leg === 'insync' ? { since: 0 } : {}) })
   }
 
   /** Looks at the head (manager/run/host-turn.ts, headTurn). */
   look(): void {
     const name = headOf(this.volume)
     const head = this.world.heads.get(name)
-    if (head && this.world.answers(name)) this.seen.set(name, { boot: String(this.world.host(name).boot), volume: head.seen() })
+    if (!head || !this.world.answers(name)) return
+    const [boot, volume] = [String(this.world.host(name).boot), head.seen()]
+    this.seen.set(name, { boot, volume })
+    if (volume) this.settled.note(boot, [volume], this.world.now)
   }
 
   restart(): void {
     this.seen = new Map()
+    this.settled = createSettled(0)
     this.tell = false
     this.bans = undefined
     for (const host of this.world.hosts.values()) host.heardMs = this.world.now // presumed alive for now

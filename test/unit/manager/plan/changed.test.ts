@@ -18,14 +18,14 @@ describe('what a leg lacks', () => {
     expect([sinceOfLost({ leg: 'syncing', since: 3, doubt: false }, 7), sinceOfLost({ leg: 'syncing', since: 0, doubt: false }, 7)]).to.deep.equal([3, 0])
   })
 
-  it('whose server was started anew is anything: eras may have been settled between that and the word of it', () => {
-    expect(sinceOfLost({ leg: 'insync', since: 0, doubt: true }, 7)).to.equal(0)
+  it('whose server was started anew is what was not settled when it was last heard: eras may have been settled between that and the word of it', () => {
+    expect([sinceOfLost({ leg: 'insync', since: 0, doubt: true }, 7), sinceOfLost({ leg: 'insync', since: 5, doubt: true }, 7), sinceOfLost({ leg: 'insync', since: 5, doubt: true }, 0)]).to.deep.equal([0, 5, 0])
   })
 
   it('that is to become equal to another is what was written since, unless a good leg of the segment is in doubt', () => {
-    const [good, doubted] = [{ segment: 1, leg: 'insync', doubt: false }, { segment: 1, leg: 'insync', doubt: true }] as const
+    const [good, doubted] = [{ segment: 1, leg: 'insync', doubt: false, since: 0 }, { segment: 1, leg: 'insync', doubt: true, since: 4 }] as const
     expect(sinceOfOthers([good, { ...doubted, segment: 0 }, { ...doubted, leg: 'syncing' }], 1, 7)).to.equal(7)
-    expect(sinceOfOthers([good, doubted], 1, 7)).to.equal(0)
+    expect([sinceOfOthers([good, doubted], 1, 7), sinceOfOthers([doubted, { ...doubted, since: 0 }], 1, 7)]).to.deep.equal([4, 0])
   })
 
   it('that is new is all that was ever written, if all of that is remembered', () => {
