@@ -36,12 +36,13 @@ async function startOf(pid: string): Promise<string | undefined> {
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
 }
 
-/** Two agents of one host would fight over its devices: the second is refused. */
-async function lockState(stateDir: string, bootId: string): Promise<void> {
+/** Two agents of one host would fight over its devices: the second is refused. Tells whether an agent has run here since the host was started. */
+async function lockState(stateDir: string, bootId: string): Promise<{ readonly sameBoot: boolean }> {
   const path = join(stateDir, 'agent.lock')
   const [pid = '', start = '', boot = ''] = (await readFile(path, 'utf8').catch(() => '')).trim().split(' ')
   if (boot === bootId && pid !== String(process.pid) && start !== '' && await startOf(pid) === start) throw new ConfigError(`another agent runs with ${stateDir} already (process ${pid})`)
   await writeFile(path, `${process.pid} ${await startOf(String(process.pid)) ?? ''} ${bootId}\n`)
+  return { sameBoot: boot === bootId }
 }
 
 async function serve(path: string): Promise<void> {
@@ -49,7 +50,7 @@ async function serve(path: string): Promise<void> {
   const log = createLog({ name: 'vsky-agent', level: 'info' }).child({ host: config.name })
   await mkdir(config.stateDir, { recursive: true, mode: 0o700 })
   const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
-  await lockState(config.stateDir, bootId)
+  const { sameBoot } = await lockState(config.stateDir, bootId)
   const tls = await loadTls(config.tlsDir)
   const epochs = await openEpochs(epochFile(config.stateDir))
   const journal = createJournal(config.stateDir, { clock: systemClock, log })
@@ -70,8 +71,7 @@ async function serve(path: string): Promise<void> {
   const head = config.roles.includes('head')
     ? await createHeadRole({ ...shared, onEvent: (volumes) => { registration.report(volumes) }, localDevice: (extent) => storage?.localDevice(extent) ?? Promise.resolve(undefined) })
     : undefined
-  // Exports come back before anything else, with or without a manager.
-  await storage?.start()
+  await storage?.start(sameBoot)
   await head?.start()
   const colon = config.listen.lastIndexOf(':')
   const server = await startRpcServer({

@@ -10,8 +10,11 @@ import type {
 export type StillMine = () => void
 
 export interface StorageRole {
-  /** Opens the volume groups and brings back every export that was wanted when the host went down, with no manager at all. */
-  start(): Promise<void>
+  /**
+   * Opens the volume groups and brings back every export that was wanted when the agent went down: at once if the host went on, and after a
+   * boot when no manager has said what is wanted now.
+   */
+  start(sameBoot: boolean): Promise<void>
   stop(): Promise<void>
   observe(): Promise<{ readonly disks: readonly DiskSeen[]; readonly extents: readonly ExtentSeen[]; readonly foreign: readonly ForeignSeen[] }>
   prepareDisk(wanted: Pick<DiskPrepare, 'disk' | 'device' | 'force'>, stillMine: StillMine): Promise<DiskSeen>

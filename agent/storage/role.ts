@@ -55,6 +55,9 @@ interface Parts {
   readonly clock: Clock
 }
 
+/** After a boot, how long exports wait for a manager's word before they come back as they were, ms. */
+const TOLD_MS = 10_000
+
 function storageRole({ initiator: self, target, addresses, record, pools, lio, log, clock }: Parts): StorageRole {
   let tail: Promise<unknown> = Promise.resolve()
   /** Changes of the export tree and of the record that it follows happen one at a time. */
@@ -70,22 +73,36 @@ function storageRole({ initiator: self, target, addresses, record, pools, lio, l
       .map((extent) => ({ extent: extent.extent, lun: extent.lun, device: lvPath(extent.disk, extent.extent), initiators: extent.initiators }))
     await lio.apply(targetSteps(await lio.read(), wanted, (extent) => ids.has(extent)), (initiator) => record.chapOf(initiator))
   }
+  /** Extents that a manager has said something of since the start. */
+  const told = new Set<string>()
+  const stopping = new AbortController()
+  let later: Promise<void> = Promise.resolve()
+
+  async function restore(): Promise<void> {
+    // Disk by disk, so that a dead one doesn't keep the others' exports down.
+    const disks = new Set(record.extents().map((extent) => extent.disk))
+    for (const disk of disks) {
+      try {
+        await oneAtATime(() => applyExports(new Set(record.extents().filter((extent) => extent.disk === disk && !told.has(extent.extent)).map((extent) => extent.extent))))
+      } catch (thrown) {
+        log.error('exports of a disk did not come back', { disk, error: messageOf(thrown) })
+      }
+    }
+  }
+
   return {
-    async start() {
+    async start(sameBoot) {
       await lio.open()
       await pools.start()
-      // Disk by disk, so that a dead one doesn't keep the others' exports down.
-      const disks = new Set(record.extents().map((extent) => extent.disk))
-      for (const disk of disks) {
-        const ids = new Set(record.extents().filter((extent) => extent.disk === disk).map((extent) => extent.extent))
-        try {
-          await oneAtATime(() => applyExports(ids))
-        } catch (thrown) {
-          log.error('exports of a disk did not come back', { disk, error: messageOf(thrown) })
-        }
-      }
+      if (sameBoot) return restore()
+      // The disks' caches may have lost something: whose legs may still be read is for a manager to say, if there is one.
+      later = clock.sleep(TOLD_MS, stopping.signal).then(restore, () => undefined)
+      return undefined
     },
-    stop: () => pools.stop(),
+    async stop() {
+      stopping.abort()
+      await Promise.all([later, pools.stop()])
+    },
     async observe() {
       const [disks, tree, foreign] = await Promise.all([pools.look(), lio.read(), lio.foreign()])
       return { disks: disks.map((disk) => disk.seen), extents: disks.flatMap(({ seen, pool }) => (pool ? extentsSeen(seen.disk, pool, tree, record) : [])), foreign }
@@ -102,6 +119,7 @@ function storageRole({ initiator: self, target, addresses, record, pools, lio, l
           for (const each of chap) draft.chap.set(each.initiator, each)
           for (const extent of extents) draft.extents.set(extent.extent, extent)
         })
+        for (const { extent } of extents) told.add(extent)
         await applyExports(new Set(extents.map((extent) => extent.extent)))
       })
       return { target, addresses }

@@ -9,10 +9,11 @@ export function headOf(volume: VolumeRow): string {
 
 /**
  * The head of the present attachment, and nobody else, and only at legs that it uses. While a volume is detached no one gets in but
- * the head that copies. While it is being detached the head keeps its way until it has let go; one that is shut out has none.
+ * the head that copies. While it is being detached the head keeps its way until it has let go; one that is shut out has none. A leg in
+ * doubt is for nobody until it is judged: its disk's cache may have lost what a reader was told is there.
  */
 export function initiatorsOf(volume: VolumeRow, extent: ExtentRow, initiatorOfHead: string | undefined): readonly string[] {
-  if (volume.phase === 'creating' || volume.phase === 'fencing' || initiatorOfHead === undefined) return []
+  if (volume.phase === 'creating' || volume.phase === 'fencing' || extent.doubt || initiatorOfHead === undefined) return []
   return extent.leg === 'insync' || extent.leg === 'syncing' ? [initiatorOfHead] : []
 }
 

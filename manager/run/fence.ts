@@ -17,7 +17,7 @@ import { interruptCopies } from './copying.js'
 import { pushVolume } from './exports.js'
 import { reachability, segmentFacts, serversInUse } from './facts.js'
 import type { VolumeFacts } from './facts.js'
-import { commitStale, sinceNow } from './loss.js'
+import { commitStale, lowerSince, sinceNow } from './loss.js'
 import type { Next } from './work.js'
 
 export async function fenceTurn(cluster: Cluster, facts: VolumeFacts): Promise<Next> {
@@ -80,9 +80,11 @@ async function admit(cluster: Cluster, tx: ChangeTx, { volume, hosts }: VolumeFa
     const loss = decideLoss(segment.legs, (leg) => refusals.get(leg.host))
     if (loss.kind === 'drop') await commitStale(cluster, tx, { volume, extents }, segment, loss.extents, loss.extents.map((id) => extents.find((each) => each.id === id)?.host ?? '').map((host) => `${host}: ${refusals.get(host) ?? ''}`).join('; '), { trusted: false })
     const left = segment.legs.filter((leg) => loss.kind !== 'drop' || !loss.extents.includes(leg.extent))
+    const others = sinceOfOthers(extents, segment.index, since)
+    await lowerSince(tx, extents, segment.index, others)
     for (const extent of chooseSource(left, reachable)?.others ?? []) {
       await setLeg(tx, extent, legAfter('insync', 'head lost'))
-      await setSince(tx, extent, sinceOfOthers(extents, segment.index, since))
+      await setSince(tx, extent, others)
       copies += 1
     }
     await raiseGeneration(tx, volume.id, segment.index)

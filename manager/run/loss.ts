@@ -7,6 +7,7 @@ import { headOf } from '../plan/exports.js'
 import { must } from '../../lib/assert.js'
 import { raiseGeneration, setLeg, setRetry, setSince, volumeById } from '../store/volumes.js'
 import type { Cluster } from './cluster.js'
+import type { ExtentRow } from '../state/rows.js'
 import type { VolumeFacts } from './facts.js'
 
 /** A leg whose copy failed is left alone for so long, ms: each attempt makes the volume's writers pause for a moment. */
@@ -19,6 +20,11 @@ export async function sinceNow(cluster: Cluster, tx: ChangeTx, id: string): Prom
   // After a reboot of its head the same attachment may count from the beginning.
   const there = seen?.bootId === volume.attachBoot ? seen.volumes.find((each) => each.volume === id && each.attachEpoch === volume.attachEpoch) : undefined
   return settledEra(volume, there)
+}
+
+/** What a source in doubt has lost any leg that was behind may still have, and it would stay: such a leg gets that anew, too. */
+export async function lowerSince(tx: ChangeTx, extents: readonly ExtentRow[], segment: number, since: number): Promise<void> {
+  for (const extent of extents.filter((each) => each.segment === segment && each.leg !== 'insync' && each.since > since)) await setSince(tx, extent.id, since)
 }
 
 /** `trusted` false: it may have taken writes that no other leg has, and that nobody remembers. */

@@ -17,7 +17,7 @@ import { afterDetach, detachTurn } from './detach.js'
 import { loadFacts, reachability, segmentFacts } from './facts.js'
 import type { VolumeFacts } from './facts.js'
 import { fenceTurn } from './fence.js'
-import { commitStale, sinceNow } from './loss.js'
+import { commitStale, lowerSince, sinceNow } from './loss.js'
 import { upTurn } from './up.js'
 import type { Next } from './work.js'
 
@@ -56,8 +56,10 @@ async function headWasLost(cluster: Cluster, facts: VolumeFacts, bootId: string)
     const [reachable, since] = [await reachability(cluster, tx), await sinceNow(cluster, tx, volume.id)]
     if (volume.settled === 0) await forgetChanges(tx, volume.id)
     for (const segment of segmentFacts(facts)) {
+      const others = sinceOfOthers(facts.extents, segment.index, since)
+      await lowerSince(tx, facts.extents, segment.index, others)
       const choice = chooseSource(segment.legs, reachable)
-      if (choice) copies += await makeSource(tx, volume.id, segment.index, choice, sinceOfOthers(facts.extents, segment.index, since))
+      if (choice) copies += await makeSource(tx, volume.id, segment.index, choice, others)
     }
     await clearDoubts(tx, volume.id) // whoever lost the head has lost what was not flushed, on every leg
     await changeLayout(tx, volume.id)
@@ -82,14 +84,14 @@ async function makeSource(tx: ChangeTx, volume: string, segment: number, choice:
 
 /**
  * Servers of some legs were started anew while the head went on: their disks' caches may have lost writes that the guest believes to be
- * readable. Such a leg is stale wherever another good one stands, and all of it is copied.
+ * readable. Such a leg is stale wherever another good one stands, and gets what was not settled when its server was last heard.
  */
 async function judgeDoubts(cluster: Cluster, { volume }: VolumeFacts): Promise<void> {
   await cluster.store.change(async (tx) => {
     const [segments, extents] = [await segmentsOf(tx, volume.id), await extentsOf(tx, volume.id)]
     const doubted = new Set(extents.filter((extent) => extent.doubt).map((extent) => extent.id))
     const why = 'its server was started anew: what its disk held in its cache may be gone'
-    const reachable = await reachability(cluster, tx)
+    const [reachable, settled] = [await reachability(cluster, tx), await sinceNow(cluster, tx, volume.id)]
     for (const segment of segmentFacts({ segments, extents })) {
       const loss = decideLoss(segment.legs, (leg) => (doubted.has(leg.extent) ? why : undefined))
       if (loss.kind === 'drop') await commitStale(cluster, tx, { volume, extents }, segment, loss.extents, why)
@@ -97,11 +99,13 @@ async function judgeDoubts(cluster: Cluster, { volume }: VolumeFacts): Promise<v
       // All good legs are in doubt, so each may have lost something else: one is the truth from now on, all others are copied from it.
       const targets = segment.legs.filter((leg) => leg.state === 'syncing').map((leg) => leg.extent)
       if (targets.length > 0) await commitStale(cluster, tx, { volume, extents }, segment, targets, 'what they were copied from may have lost something')
-      for (const leg of segment.legs) await setSince(tx, leg.extent, 0) // of what the source lost they may have it, and it would stay
+      const since = sinceOfOthers(extents, segment.index, settled)
+      await lowerSince(tx, extents, segment.index, since)
       const choice = chooseSource(segment.legs, reachable)
-      if (choice) await makeSource(tx, volume.id, segment.index, choice, 0)
+      if (choice) await makeSource(tx, volume.id, segment.index, choice, since)
     }
     await clearDoubts(tx, volume.id)
   })
   cluster.work.kick('repair', 'cluster')
+  cluster.work.kick('exports', volume.id) // one that stays good is let in again
 }

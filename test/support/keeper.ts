@@ -144,9 +144,17 @@ export class Keeper extends Records {
   }
 
   #equalise(since: number): void {
-    for (const segment of segmentFacts(this.facts())) this.#makeSource(segment, sinceOfOthers(this.live(), segment.index, since))
+    for (const segment of segmentFacts(this.facts())) {
+      const others = sinceOfOthers(this.live(), segment.index, since)
+      this.#lowerSince(segment.index, others)
+      this.#makeSource(segment, others)
+    }
     this.clearDoubts()
     this.volume.layout += 1
+  }
+
+  #lowerSince(segment: number, since: number): void {
+    for (const extent of this.live(segment)) if (extent.leg !== 'insync') extent.since = Math.min(extent.since, since)
   }
 
   #makeSource(segment: SegmentFacts, since: number): void {
@@ -173,13 +181,15 @@ export class Keeper extends Records {
   }
 
   #judgeDoubts(): void {
+    const settled = this.sinceNow()
     for (const segment of segmentFacts(this.facts())) {
       const loss = decideLoss(segment.legs, (leg) => (this.extent(leg.extent).doubt ? 'started anew' : undefined))
       if (loss.kind === 'drop') this.#commitStale(segment.index, loss.extents)
       if (loss.kind !== 'unavailable' || !segment.legs.some((leg) => this.extent(leg.extent).doubt)) continue
       this.#commitStale(segment.index, segment.legs.filter((leg) => leg.state === 'syncing').map((leg) => leg.extent))
-      for (const leg of segment.legs) this.extent(leg.extent).since = 0
-      this.#makeSource(segment, 0)
+      const since = sinceOfOthers(this.live(), segment.index, settled)
+      this.#lowerSince(segment.index, since)
+      this.#makeSource(segment, since)
     }
     this.clearDoubts()
   }

@@ -25,6 +25,10 @@ describe('an export', () => {
     expect(initiatorsOf(volume('attached'), extent('insync'), head)).to.deep.equal([head])
   })
 
+  it('stays shut while the leg is in doubt: a reader might miss what its disk lost', () => {
+    for (const phase of storedPhases) expect(initiatorsOf(volume(phase), { ...extent('insync'), doubt: true }, head), phase).to.deep.equal([])
+  })
+
   it('stays shut while the initiator of the head is not known', () => {
     for (const phase of storedPhases) expect(initiatorsOf(volume(phase), extent('insync'), undefined)).to.deep.equal([])
   })
