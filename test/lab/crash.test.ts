@@ -51,7 +51,7 @@ describe('pulling plugs, on real kernels', () => {
     await remove(lab(), 'v')
   })
 
-  it('a storage server loses power under a writer: writes pause and go on, its leg is stale, its exports come back by themselves', async () => {
+  it('a storage server loses power under a writer: writes pause and go on, its leg is stale, its exports come back', async () => {
     await create(lab(), 'v', '64MiB', 3)
     await attach(lab(), 'v', 'hd1')
     const writer = await startWriter(lab(), 'hd1', '/dev/vsky/v')
@@ -64,7 +64,7 @@ describe('pulling plugs, on real kernels', () => {
     expect(written.error).to.equal('')
     await lab().powerOn('st2')
     await lab().waitRegistered()
-    expect(await exportsOf(lab(), 'st2')).to.equal(1)
+    await eventually('st2 exports again', () => exportsOf(lab(), 'st2'), (count) => count === 1)
     expect(await verifyWritten(lab(), 'hd1', '/dev/vsky/v', written)).to.deep.equal({ lost: 0, detail: '' })
     await detach(lab(), 'v')
     await attach(lab(), 'v', 'hd2')
