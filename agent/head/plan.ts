@@ -80,6 +80,22 @@ export function withoutCopies(wanted: VolumeWanted): VolumeWanted {
   return { ...wanted, segments: wanted.segments.map((segment) => ({ ...segment, copy: 'none', legs: segment.legs.filter((leg) => leg.state === 'insync') })) }
 }
 
+export interface Stage {
+  readonly wanted: VolumeWanted
+  readonly steps: readonly HeadStep[]
+}
+
+/**
+ * What changed can only be asked of a volume that is up: where it isn't yet, it serves first, and what is copied comes next. A leg that
+ * is in use may leave its table in the first stage and come back in the second, so the legs of both have to be at hand.
+ */
+export function stagesOf(wanted: VolumeWanted, there: readonly DeviceThere[], fresh: boolean): readonly Stage[] {
+  if (wanted.scope === 'copies' || there.some((device) => device.part === 'changes') || !wanted.segments.some((segment) => segment.copy === 'changed')) return [{ wanted, steps: planVolume(wanted, there, fresh) }]
+  const first = withoutCopies(wanted)
+  const up = devicesWanted(first).map((device) => ({ ...device, suspended: false, failed: false }))
+  return [{ wanted: first, steps: planVolume(first, there, true) }, { wanted, steps: planVolume(wanted, up, false) }]
+}
+
 /** The mirror of a segment's legs at some place on them; while there is a copy to some, the others stand below it as one. */
 function mirrors([part, low]: readonly [Part, Part], length: MirrorTable['length'], start: bigint, { legs, copy }: Pick<Segment, 'legs' | 'copy'>): readonly DeviceWanted[] {
   const mirror = (of: readonly string[], how: MirrorTable['copy']): DeviceTable => {

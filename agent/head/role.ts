@@ -24,7 +24,7 @@ import { refuseForeignLink, removeLinks } from './link.js'
 import { copiedBytes, devicesOf, justMade, legsInUse, notReached, seenAfter, seenByStatus, seenOf, thereByStatus, thereOf } from './look.js'
 import { createPatience } from './patience.js'
 import { createMend } from './mend.js'
-import { checkWish, devicesWanted, planVolume, withoutCopies } from './plan.js'
+import { checkWish, devicesWanted, stagesOf } from './plan.js'
 import type { DeviceThere, HeadStep } from './plan.js'
 import { openVolumeRecords } from './record.js'
 import { refuseForeign, refuseStale } from './refuse.js'
@@ -266,7 +266,8 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     const { there, inUse, status } = wasThere ? await lookAt(wanted.volume, before, now) : { there: [], inUse: new Map<string, string>(), status: new Map<string, readonly string[]>() }
     // Loaded anew even by an order that is not: as one left suspended.
     const doubted = there.map((each) => (held.has(nameOf(wanted.volume, each.part)) ? { ...each, failed: true, suspended: true } : each))
-    const steps = planVolume(wanted, doubted, before === undefined || before.layout < wanted.layout)
+    const stages = stagesOf(wanted, doubted, before === undefined || before.layout < wanted.layout)
+    const steps = stages.flatMap((stage) => stage.steps)
     const legs = await legDevices(wanted, steps, inUse)
     if (legs.unreachable.length > 0) {
       pruneLater()
@@ -275,11 +276,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     verified.delete(wanted.volume)
     await records.put(wanted) // before any effect, so that a restarted agent knows what is its own
     try {
-      // What changed can only be asked of a volume that is up: it serves at once, and what is copied comes next.
-      const first = wanted.scope === 'whole' && wanted.segments.some((segment) => segment.copy === 'changed') && !there.some((device) => device.part === 'changes') ? withoutCopies(wanted) : undefined
-      if (first) await builder.build(first, planVolume(first, doubted, true), legs.devices, stillMine)
-      const up = first && devicesWanted(first).map((device) => ({ ...device, suspended: false, failed: false }))
-      await builder.build(wanted, up ? planVolume(wanted, up, false) : steps, legs.devices, stillMine)
+      for (const stage of stages) await builder.build(stage.wanted, stage.steps, legs.devices, stillMine)
       held.released(wanted.volume)
     } catch (thrown) {
       await undo(wanted, present).catch((second: unknown) => { log.warn('a failed attach could not be taken back', { volume: wanted.name, error: messageOf(second) }) })

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { checkWish, devicesWanted, metaStart, planVolume, withoutCopies } from '../../../../agent/head/plan.js'
+import { checkWish, devicesWanted, metaStart, planVolume, stagesOf, withoutCopies } from '../../../../agent/head/plan.js'
 import type { DeviceTable, DeviceThere, HeadStep } from '../../../../agent/head/plan.js'
 import { seenByStatus } from '../../../../agent/head/look.js'
 import { nameOf } from '../../../../agent/dm/table.js'
@@ -58,6 +58,17 @@ describe('a volume whose changes are remembered', () => {
   it('can serve without its copies first: only then can it say what changed', () => {
     expect(plan(withoutCopies(catchingUp), [])).to.deep.equal(plan(volume(), []))
     expect(plan(catchingUp, there(withoutCopies(catchingUp)))).to.deep.equal(['create s0-low', 'create meta-low', 'reload s0 changed', 'reload meta all'])
+  })
+
+  it('serves first without its copies where it only copied before, and has at hand every leg that either stage puts into a table', () => {
+    const copies: VolumeWanted = { ...catchingUp, scope: 'copies', changes: undefined, segments: catchingUp.segments.slice(0, 1).map((segment) => ({ ...segment, copy: 'all' })) }
+    const stages = stagesOf(catchingUp, there(copies), true)
+    expect(stages.map(({ steps }) => told(steps))).to.deep.equal([
+      ['reload s0', 'create s1', 'create meta', 'create body', 'create meta-top', 'create changes', 'create top', 'remove s0-low'], ['create s0-low', 'create meta-low', 'reload s0 changed', 'reload meta all'],
+    ])
+    const named = stages.map(({ steps }) => steps.flatMap((step) => ('table' in step && step.part === 's0' && step.table.kind === 'mirror' ? step.table.mirror.legs : [])))
+    expect(named).to.deep.equal([[a, b], ['s0-low', c]])
+    expect(stagesOf(catchingUp, there(volume()), true)).to.have.length(1)
   })
 
   it('lets both queues try again', () => {
