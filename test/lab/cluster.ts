@@ -64,7 +64,7 @@ export async function eventually<T>(claim: string, ask: () => Promise<T>, good: 
     } catch (thrown) {
       failure = thrown
     }
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    await new Promise((resolve) => setTimeout(resolve, 150))
   }
   throw new Error(`within ${timeoutMs / 1000} s never: ${claim}; last: ${failure === undefined ? JSON.stringify(last)?.slice(0, 600) ?? 'nothing' : messageOf(failure)}`)
 }

@@ -12,6 +12,7 @@ import { createRpcClient } from '../../lib/rpc/client.js'
 import { apiMethods } from '../../lib/api/methods.js'
 import type { DiskView, HostView } from '../../lib/api/views.js'
 import { kernelArguments, stage1, stage2 } from './boot.js'
+import { answerOf } from './ask.js'
 import { LabError, command, run } from './command.js'
 import { callGuest } from './guest-call.js'
 import type { ExecOptions, ExecResult } from './guest-call.js'
@@ -207,8 +208,10 @@ export class Lab {
     return { code: result.exit.kind === 'code' ? result.exit.code : 124, stdout: result.stdout, stderr: result.stderr }
   }
 
-  /** A `vsky … --json` that must succeed. Throws LabError with what it said. */
+  /** A `vsky … --json` that must succeed; a plain question is asked without starting the command. Throws LabError with what it said. */
   async json<T>(args: readonly string[], options: { timeoutMs?: number } = {}): Promise<T> {
+    const answer = await answerOf(this, args).catch(() => undefined) // what is wrong, and for how long to try again, the command knows
+    if (answer !== undefined) return answer as T
     const result = await this.vsky([...args, '--json'], options)
     if (result.code !== 0) throw new LabError(`vsky ${args.join(' ')} ended with ${result.code}: ${result.stderr.trim()}`)
     return JSON.parse(result.stdout) as T

@@ -1,0 +1,40 @@
+/** Questions to a lab's manager from this very process: starting a `vsky` for every look would take the processors from the guests. */
+import { apiMethods } from '../../lib/api/methods.js'
+import type { ApiName, ApiParams, ApiResult } from '../../lib/api/methods.js'
+import { loadTls } from '../../lib/host/pki.js'
+import { createRpcClient } from '../../lib/rpc/client.js'
+import type { RpcClient } from '../../lib/rpc/client.js'
+import type { Lab } from './lab.js'
+
+const clients = new WeakMap<Lab, Promise<RpcClient>>()
+
+async function connect(lab: Lab): Promise<RpcClient> {
+  return createRpcClient({ url: `unix:${lab.managerSocket}`, tls: await loadTls(lab.adminTlsDir) })
+}
+
+/** One call, tried once. Rejects as the RPC client does. */
+export async function ask<N extends ApiName>(lab: Lab, name: N, params: ApiParams<N>, timeoutMs = 5000): Promise<ApiResult<N>> {
+  const client = clients.get(lab) ?? connect(lab)
+  clients.set(lab, client)
+  const answer = await (await client).call(apiMethods[name].name, [params], { timeoutMs })
+  return apiMethods[name].result.parse(answer, '') as ApiResult<N>
+}
+
+/** What `vsky NOUN VERB [THING] --json` would print, for the questions that are asked over and over; undefined for all others. */
+export async function answerOf(lab: Lab, args: readonly string[]): Promise<unknown> {
+  const question = questions[args.slice(0, 2).join(' ')]
+  if (!question || args.length !== question.words) return undefined
+  return JSON.parse(JSON.stringify(await question.ask(lab, args[2] ?? ''), (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value))) as unknown
+}
+
+interface Question {
+  readonly words: number
+  readonly ask: (lab: Lab, thing: string) => Promise<unknown>
+}
+
+const questions: Readonly<Partial<Record<string, Question>>> = {
+  'volume list': { words: 2, ask: (lab) => ask(lab, 'volumeList', {}) }, 'volume show': { words: 3, ask: (lab, volume) => ask(lab, 'volumeShow', { volume }) },
+  'host list': { words: 2, ask: (lab) => ask(lab, 'hostList', {}) }, 'host show': { words: 3, ask: (lab, host) => ask(lab, 'hostShow', { host }) },
+  'disk list': { words: 2, ask: (lab) => ask(lab, 'diskList', {}) }, 'disk show': { words: 3, ask: (lab, disk) => ask(lab, 'diskShow', { disk }) },
+  'status': { words: 1, ask: (lab) => ask(lab, 'status', {}) },
+}
