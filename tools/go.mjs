@@ -112,6 +112,9 @@ function labObstacle() {
   return ''
 }
 
+// Every kind of fault comes in these; the long runs are by hand.
+const shortThrash = ['--seed', '2912', '--faults', '26', '--minutes', '9', '--all', '--lab', 't-thrash']
+
 const verbs = {
   ok() {
     gate()
@@ -125,6 +128,7 @@ const verbs = {
       return
     }
     step('kernel lab tests', bin('mocha'), ['--config', 'test/lab.mocharc.json', ...args])
+    if (args.length === 0) step('faults without end, for a while', process.execPath, ['--enable-source-maps', 'dist/tools/thrash/main.js', ...shortThrash])
   },
   demo() {
     const obstacle = labObstacle()

@@ -7,7 +7,8 @@ import { createHash } from 'node:crypto'
 export const BLOCK = 4096
 /** The writer's places lie in chunks of so many blocks; one write never leaves its chunk, and may be as large as one. */
 export const CHUNK_BLOCKS = 16
-const CHUNKS = 96
+const GROUPS = 12
+const GROUP_CHUNKS = 8
 const HEAD = 64
 const HASH_AT = 32
 const MAGIC = 'vskyrun1'
@@ -47,13 +48,13 @@ function hashOf(data: Buffer): Buffer {
 }
 
 /**
- * The first blocks of the chunks that are written: across every border of two segments, at both ends, and evenly between. Few enough
- * that each is written over and over and that all can be read back in a moment.
+ * The first blocks of the chunks that are written: across every border of two segments, at both ends, and in groups between. Few enough
+ * that each is written over and over and that all can be read back in a moment; in groups, so that a copy of what changed leaves something out.
  */
 export function chunksOf(volumeBlocks: number, segmentBlocks: number): readonly number[] {
   const last = volumeBlocks - CHUNK_BLOCKS
   const borders = Array.from({ length: Math.ceil(volumeBlocks / segmentBlocks) - 1 }, (_, index) => (index + 1) * segmentBlocks - CHUNK_BLOCKS / 2)
-  const even = Array.from({ length: CHUNKS }, (_, index) => Math.floor((last * index) / CHUNKS))
+  const even = Array.from({ length: GROUPS * GROUP_CHUNKS }, (_, index) => Math.floor((last * Math.floor(index / GROUP_CHUNKS)) / GROUPS) + (index % GROUP_CHUNKS) * CHUNK_BLOCKS)
   const chosen: number[] = []
   for (const start of [0, last, ...borders, ...even]) {
     if (start >= 0 && start <= last && chosen.every((other) => Math.abs(other - start) >= CHUNK_BLOCKS)) chosen.push(start)

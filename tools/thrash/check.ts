@@ -1,64 +1,91 @@
 /** What must hold whenever all is healed: hosts and volumes come back, nothing acknowledged is lost, good legs are equal. */
-import type { HostView, VolumeView } from '../../lib/api/views.js'
+import type { VolumeView } from '../../lib/api/views.js'
 import { messageOf } from '../../lib/faults.js'
+import { ask } from '../lab/ask.js'
 import type { Lab } from '../lab/lab.js'
 import { LabError } from '../lab/lab.js'
 import { wait } from './volume.js'
 import type { ThrashedVolume } from './volume.js'
 
 const WRITES_GO_ON_MS = 30_000
+const LOOK_MS = 150
+const TELL_MS = 10_000
 const DIGEST_MS = 300_000
 
-/** Until all hosts are heard and all volumes are up, `full` when the product can repair. Throws LabError with what is missing. */
-export async function waitBack(lab: Lab, volumes: readonly ThrashedVolume[], { repair, patience }: { repair: boolean; patience: number }): Promise<void> {
+export interface Back {
+  /** Whether the product can repair: then all has to become full. */
+  readonly repair: boolean
+  /** Seconds. */
+  readonly patience: number
+  /** Hears for what it is waiting when that takes long. */
+  readonly told: (text: string) => void
+}
+
+/**
+ * Until all hosts are heard, all volumes are up (`full` when the product can repair), and no request of a writer waits. Throws LabError
+ * with what is missing; a request that goes on waiting while everything is told to be well is not borne for long.
+ */
+export async function waitBack(lab: Lab, volumes: readonly ThrashedVolume[], { repair, patience, told }: Back): Promise<void> {
+  let tellAt = performance.now() + TELL_MS
   const until = performance.now() + patience * 1000
+  let wellSince: number | undefined
   let missing: readonly string[] = []
   do {
+    let stuck: readonly string[] = []
     try {
       missing = await notBack(lab, volumes, repair)
-      if (missing.length === 0) return
+      if (missing.length === 0) stuck = volumes.filter((volume) => volume.waitsMs > 0).map(tellWaiting)
+      if (missing.length === 0 && stuck.length === 0) return
     } catch (thrown) {
       missing = [messageOf(thrown)]
     }
-    await wait(500)
+    if (performance.now() > tellAt) {
+      tellAt += TELL_MS
+      told(`waiting: ${[...missing, ...stuck].join('; ')}`)
+    }
+    wellSince = missing.length === 0 ? wellSince ?? performance.now() : undefined
+    if (wellSince !== undefined && performance.now() - wellSince > WRITES_GO_ON_MS) {
+      throw new LabError(`all is told to be well for ${WRITES_GO_ON_MS / 1000} s, and yet ${stuck.join('; ')}`)
+    }
+    await wait(LOOK_MS)
   } while (performance.now() < until)
-  throw new LabError(`${patience} s after all was healed: ${missing.join('; ')}`)
+  throw new LabError(`${patience} s after all was healed: ${[...missing, ...volumes.filter((volume) => volume.waitsMs > 0).map(tellWaiting)].join('; ')}`)
+}
+
+function tellWaiting(volume: ThrashedVolume): string {
+  return `${volume.name} on ${volume.head}: a request waits since ${(volume.waitsMs / 1000).toFixed(1)} s`
 }
 
 async function notBack(lab: Lab, volumes: readonly ThrashedVolume[], repair: boolean): Promise<readonly string[]> {
-  const [hosts, status] = await Promise.all([lab.json<readonly HostView[]>(['host', 'list']), repair ? verdictOf(lab) : '' ])
+  const [hosts, verdict, views] = await Promise.all([ask(lab, 'hostList', {}), repair ? ask(lab, 'status', {}) : undefined, Promise.all(volumes.map((volume) => volume.show()))])
   const missing = hosts.filter((host) => host.state !== 'online').map((host) => `${host.name} is ${host.state}`)
-  for (const volume of volumes) {
-    const view = await volume.show()
-    // A move that a cruel mix interrupted: nobody but us would end it.
-    if (view.state === 'detached') await lab.vsky(['volume', 'attach', volume.name, '--host', volume.head])
-    if (view.state !== 'attached' || view.device === '') missing.push(`${view.name} is ${view.state} ${view.problem}`)
-    else if (repair ? view.health !== 'full' : view.health === 'unavailable') missing.push(`${view.name} is ${view.health} ${view.problem}`)
-    // The manager may not have noticed yet that the head was away: only the device itself tells.
-    else if ((await lab.exec(view.head, ['test', '-b', view.device], { timeoutMs: 10_000 })).code !== 0) missing.push(`${view.name} is no device on ${view.head}`)
-    else volume.head = view.head
-  }
-  return status === '' || status === 'healthy' || missing.length > 0 ? missing : [`the verdict is ${status}`]
+  const there = await Promise.all(views.map((view, index) => notUp(lab, view, volumes[index]?.head ?? '', repair)))
+  missing.push(...there.flat())
+  if (missing.length > 0) return missing
+  for (const [index, volume] of volumes.entries()) volume.head = views[index]?.head ?? volume.head
+  return verdict === undefined || verdict.verdict === 'healthy' ? [] : [`the verdict is ${verdict.verdict}: ${verdict.reasons.join(', ')}`]
 }
 
-/** What `vsky status` says; empty where it isn't known. */
-async function verdictOf(lab: Lab): Promise<string> {
-  const result = await lab.vsky(['status', '--json'])
-  if (result.code !== 0 && /unknown (?:command|option)/.test(result.stderr)) return ''
-  return (JSON.parse(result.stdout) as { verdict: string }).verdict
+async function notUp(lab: Lab, view: VolumeView, head: string, repair: boolean): Promise<readonly string[]> {
+  // A move that a cruel mix interrupted: nobody but us would end it.
+  if (view.state === 'detached') await lab.vsky(['volume', 'attach', view.name, '--host', head])
+  if (view.state !== 'attached' || view.device === '') return [`${view.name} is ${view.state} ${view.problem}`]
+  if (repair ? view.health !== 'full' : view.health === 'unavailable') return [`${view.name} is ${view.health} ${view.problem}`]
+  // The manager may not have noticed yet that the head was away: only the device itself tells.
+  return (await lab.exec(view.head, ['test', '-b', view.device], { timeoutMs: 10_000 })).code === 0 ? [] : [`${view.name} is no device on ${view.head}`]
 }
 
 /** Every writer acknowledges something from now on. */
 export async function waitWriting(volumes: readonly ThrashedVolume[]): Promise<void> {
   const before = volumes.map((volume) => volume.ledger.writes)
-  const until = performance.now() + WRITES_GO_ON_MS
+  const from = performance.now()
   let silent: readonly ThrashedVolume[] = volumes
-  while (performance.now() < until) {
+  while (performance.now() - from < WRITES_GO_ON_MS) {
     silent = volumes.filter((volume, index) => volume.ledger.writes === before[index])
     if (silent.length === 0) return
-    await wait(100)
+    await wait(20)
   }
-  throw new LabError(silent.map((volume) => `${volume.name} on ${volume.head}: no write was acknowledged within ${WRITES_GO_ON_MS / 1000} s after all was healed`).join('; '))
+  throw new LabError(silent.map((volume) => `${volume.name} on ${volume.head}: no write was acknowledged within ${WRITES_GO_ON_MS / 1000} s after all was healed${volume.waitsMs > 0 ? `, one waits since ${(volume.waitsMs / 1000).toFixed(1)} s` : ''}`).join('; '))
 }
 
 /** With no writer running. Gives what is wrong. */
@@ -72,23 +99,23 @@ export async function findLosses(volume: ThrashedVolume): Promise<readonly strin
 }
 
 /** With no writer running: the good legs of each segment hold the same bytes, as their own servers read them. */
-export async function compareLegs(lab: Lab, view: VolumeView): Promise<{ readonly compared: number; readonly wrong: readonly string[] }> {
-  const wrong: string[] = []
-  let compared = 0
-  for (const segment of view.segments) {
-    const legs = segment.legs.filter((leg) => leg.state === 'insync' && leg.online)
-    if (legs.length < 2) continue
-    const sums = await Promise.all(legs.map((leg) => digestOf(lab, leg, segment.bytes)))
-    compared += legs.length
-    if (new Set(sums).size > 1) {
-      wrong.push(`${view.name}: the legs of segment ${segment.index} differ: ${legs.map((leg, index) => `${leg.host} ${leg.disk}/${leg.extent} ${sums[index]?.slice(0, 12) ?? ''}`).join(', ')}`)
-    }
-  }
-  return { compared, wrong }
+export async function compareLegs(lab: Lab, views: readonly VolumeView[]): Promise<{ readonly compared: number; readonly wrong: readonly string[] }> {
+  const segments = views.flatMap((view) => view.segments.map((segment) => ({ name: view.name, index: segment.index, bytes: segment.bytes, legs: segment.legs.filter((leg) => leg.state === 'insync' && leg.online) })))
+    .filter(({ legs }) => legs.length > 1)
+  const legs = segments.flatMap((segment) => segment.legs.map((leg) => ({ ...leg, bytes: segment.bytes })))
+  const sums = new Map((await Promise.all([...new Set(legs.map((leg) => leg.host))].map((host) => digestsOn(lab, host, legs.filter((leg) => leg.host === host))))).flat())
+  const wrong = segments.filter((segment) => new Set(segment.legs.map((leg) => sums.get(leg.extent))).size > 1)
+    .map((segment) => `${segment.name}: the legs of segment ${segment.index} differ: ${segment.legs.map((leg) => `${leg.host} ${leg.disk}/${leg.extent} ${sums.get(leg.extent)?.slice(0, 12) ?? ''}`).join(', ')}`)
+  return { compared: legs.length, wrong }
 }
 
-/** Past the page cache: the target writes past it as well. */
-async function digestOf(lab: Lab, leg: { readonly host: string; readonly disk: string; readonly extent: string }, bytes: bigint | string): Promise<string> {
-  const script = `set -o pipefail; dd if=/dev/vsky_${leg.disk}/${leg.extent} bs=1M count=${bytes} iflag=direct,count_bytes,fullblock status=none | sha256sum`
-  return (await lab.must(leg.host, ['bash', '-c', script], { timeoutMs: DIGEST_MS })).slice(0, 64)
+/**
+ * Extent → digest, of all legs on one server with one program: starting one takes a guest longer than reading a leg. Past the page cache:
+ * the target writes past it as well.
+ */
+async function digestsOn(lab: Lab, host: string, legs: readonly { readonly disk: string; readonly extent: string; readonly bytes: bigint }[]): Promise<readonly (readonly [extent: string, sum: string])[]> {
+  const read = legs.map((leg) => `dd if=/dev/vsky_${leg.disk}/${leg.extent} bs=1M count=${leg.bytes} iflag=direct,count_bytes,fullblock status=none | md5sum`)
+  const sums = (await lab.must(host, ['bash', '-c', ['set -e -o pipefail', ...read].join('\n')], { timeoutMs: DIGEST_MS })).trim().split('\n')
+  if (sums.length !== legs.length) throw new LabError(`${host}: ${sums.length} of ${legs.length} legs were read`)
+  return legs.map((leg, index) => [leg.extent, sums[index]?.slice(0, 32) ?? ''])
 }

@@ -6,16 +6,20 @@
 import { createDice } from './dice.js'
 import type { Dice } from './dice.js'
 
-export const kinds = ['manager-kill', 'agent-kill', 'manager-cut', 'blip', 'cut', 'storage-power', 'head-power', 'disk-fail', 'disk-slow', 'disk-hang', 'move', 'forced-move'] as const
+export const kinds = ['manager-kill', 'agent-kill', 'manager-cut', 'blip', 'cut', 'storage-power', 'head-power', 'disk-fail', 'disk-slow', 'disk-hang', 'disk-bad', 'move', 'forced-move'] as const
 export type Kind = (typeof kinds)[number]
 
 export const MANAGER = 'mgr1'
 /** A move takes some 5 s in the lab. */
 const MOVE_TAKES_MS = 5000
+/** Between the beginnings of two faults, at most. */
+const GAP_MS = 2500
+/** A head may be harmed by one of the last so many faults of a round. */
+const HEAD_LAST = 2
 
 /** What a product that can't repair legs bears without losing one for good. */
 const gentle: ReadonlySet<Kind> = new Set<Kind>(['manager-kill', 'agent-kill', 'manager-cut', 'blip', 'head-power', 'move'])
-const harmsServer: ReadonlySet<Kind> = new Set<Kind>(['blip', 'cut', 'storage-power', 'disk-fail', 'disk-slow', 'disk-hang'])
+const harmsServer: ReadonlySet<Kind> = new Set<Kind>(['blip', 'cut', 'storage-power', 'disk-fail', 'disk-slow', 'disk-hang', 'disk-bad'])
 const harmsHead: ReadonlySet<Kind> = new Set<Kind>(['head-power', 'forced-move'])
 
 export type Fault =
@@ -29,17 +33,24 @@ export type Fault =
   | { readonly kind: 'disk-fail'; readonly host: string; readonly disk: number; readonly direction: 'read' | 'write' | 'both' }
   | { readonly kind: 'disk-slow'; readonly host: string; readonly disk: number; readonly ms: number }
   | { readonly kind: 'disk-hang'; readonly host: string; readonly disk: number }
-  /** Detached and attached elsewhere; `kill`: the host whose daemon is killed so long after the beginning, empty for none. */
-  | { readonly kind: 'move'; readonly volume: string; readonly to: string; readonly kill: string; readonly killAfterMs: number }
+  /** Sectors under what is written that can't be read until they are written; `dice`: for choosing them when their places are known. */
+  | { readonly kind: 'disk-bad'; readonly host: string; readonly disk: number; readonly sectors: number; readonly dice: number }
+  /**
+   * Detached and attached elsewhere; `kill`: the host whose daemon is killed so long after the beginning, empty for none; `changes`: whether
+   * what is written is remembered from then on, empty for as before.
+   */
+  | { readonly kind: 'move'; readonly volume: string; readonly to: string; readonly kill: string; readonly killAfterMs: number; readonly changes: '' | 'off' | 'on' }
   /** The head's plug is pulled, and all its volumes are taken to another one. */
   | { readonly kind: 'forced-move'; readonly host: string; readonly to: string; readonly by: 'attach' | 'host-fail' }
 
 export interface Step {
   readonly fault: Fault
-  /** How long it lasts before it is healed or the next one comes. */
+  /** How long it lasts at least; the next ones come meanwhile. */
   readonly lastsMs: number
-  /** It is not healed before the next check. */
+  /** It is not healed before the others of its round are over. */
   readonly stays: boolean
+  /** Until the next one. */
+  readonly gapMs: number
 }
 
 export interface Model {
@@ -63,17 +74,22 @@ export interface Model {
 
 /** How many faults come before the next check. */
 export function roundLength(seed: number, round: number, { cruel }: Pick<Model, 'cruel'>): number {
-  return createDice(seed, 1, round).between(cruel ? 2 : 1, cruel ? 4 : 3)
+  return createDice(seed, 1, round).between(3, cruel ? 7 : 6)
 }
 
-/** Undefined when nothing is allowed any more before the next check. */
-export function chooseStep(seed: number, step: number, model: Model): Step | undefined {
+/**
+ * `left`: how many are to come before the next check, this one included. A head's turn is at the end, because no server may follow it.
+ * Undefined when nothing is allowed any more before the next check.
+ */
+export function chooseStep(seed: number, step: number, model: Model, left = 1): Step | undefined {
   const dice = createDice(seed, 2, step)
-  const possible = kinds.filter((kind) => isAllowed(kind, model))
+  const allowed = kinds.filter((kind) => isAllowed(kind, model))
+  const possible = left <= HEAD_LAST || model.cruel || allowed.every((kind) => harmsHead.has(kind)) ? allowed : allowed.filter((kind) => !harmsHead.has(kind))
   if (possible.length === 0) return undefined
   const kind = dice.pick(possible)
-  const lasting = harmsServer.has(kind) || kind === 'head-power' || kind === 'manager-cut'
-  return { fault: makeFault(kind, model, dice), lastsMs: lastsOf(kind, dice), stays: kind !== 'blip' && lasting && dice.chance(model.cruel ? 0.7 : 0.35) }
+  // Not the control plane: a move that comes later in the round would wait for it for ever.
+  const lasting = (harmsServer.has(kind) && kind !== 'blip') || kind === 'head-power'
+  return { fault: makeFault(kind, model, dice), lastsMs: lastsOf(kind, dice), stays: lasting && dice.chance(model.cruel ? 0.7 : 0.35), gapMs: dice.between(0, GAP_MS) }
 }
 
 /** The cluster as it is while and after a step, until the next check. */
@@ -87,6 +103,14 @@ export function afterStep(model: Model, { fault, stays }: Step): Model {
   return { ...model, harmed, down: [...model.down, ...off] }
 }
 
+/** The hosts whose power a fault needs: one that is only off for a while has to be on again first. */
+export function needsOf(fault: Fault, { volumes }: Pick<Model, 'volumes'>): readonly string[] {
+  if (fault.kind === 'manager-kill') return [MANAGER]
+  if (fault.kind === 'move') return [fault.to, fault.kill, ...volumes.filter((volume) => volume.name === fault.volume).map((volume) => volume.head)].filter((host) => host !== '')
+  if (fault.kind === 'forced-move') return [fault.host, fault.to]
+  return 'host' in fault ? [fault.host] : [fault.from, fault.to]
+}
+
 /** After everything was healed and checked. */
 export function afterCheck(model: Model): Model {
   return { ...model, down: [], harmed: [] }
@@ -96,7 +120,7 @@ export function afterCheck(model: Model): Model {
 export function labelOf(fault: Fault): string {
   if (fault.kind === 'blip' || fault.kind === 'cut') return fault.oneWay ? `${fault.kind} one way` : fault.kind
   if (fault.kind === 'disk-fail') return `disk-fail ${fault.direction}`
-  if (fault.kind === 'move' && fault.kill !== '') return `move, kill of ${fault.kill === MANAGER ? 'manager' : 'agent'}`
+  if (fault.kind === 'move') return `move${fault.changes === '' ? '' : `, changes ${fault.changes}`}${fault.kill === '' ? '' : `, kill of ${fault.kill === MANAGER ? 'manager' : 'agent'}`}`
   if (fault.kind === 'forced-move') return `forced-move by ${fault.by}`
   return fault.kind
 }
@@ -104,7 +128,7 @@ export function labelOf(fault: Fault): string {
 export function describe(step: Step): string {
   const { fault } = step
   const { kind, ...rest } = fault
-  const lasts = kind === 'move' || kind === 'forced-move' || kind.endsWith('kill') ? '' : ` for ${step.lastsMs} ms${step.stays ? ' and on, until the next check' : ''}`
+  const lasts = kind === 'move' || kind === 'forced-move' || kind.endsWith('kill') ? '' : ` for ${step.lastsMs} ms${step.stays ? ' and on, to the end of the round' : ''}`
   return `${kind} ${Object.entries(rest).filter(([key, value]) => value !== '' && !(key === 'killAfterMs' && value === 0)).map(([key, value]) => `${key}=${value}`).join(' ')}${lasts}`.replace(/ {2,}/g, ' ').trim()
 }
 
@@ -168,6 +192,7 @@ function makeFault(kind: Kind, model: Model, dice: Dice): Fault {
     case 'disk-fail': return { kind, host: dice.pick(frailServers(model)), disk: disk(), direction: dice.pick(['read', 'write', 'both']) }
     case 'disk-slow': return { kind, host: dice.pick(frailServers(model)), disk: disk(), ms: dice.pick([20, 100, 500, 3000]) }
     case 'disk-hang': return { kind, host: dice.pick(frailServers(model)), disk: disk() }
+    case 'disk-bad': return { kind, host: dice.pick(frailServers(model)), disk: disk(), sectors: dice.between(4, 40), dice: dice.between(0, 1e6) }
     case 'blip': case 'cut': {
       const ends = [dice.pick(busyHeads(model)), dice.pick(frailServers(model))] as const
       const [from, to] = dice.chance(0.5) ? ends : [ends[1], ends[0]]
@@ -176,7 +201,7 @@ function makeFault(kind: Kind, model: Model, dice: Dice): Fault {
     case 'move': {
       const { volume, from, to } = dice.pick(moves(model))
       const kill = dice.chance(0.4) ? dice.pick([MANAGER, MANAGER, from, to, dice.pick(up([...model.storage, from], model))]) : ''
-      return { kind, volume, to, kill, killAfterMs: kill === '' ? 0 : dice.between(1, MOVE_TAKES_MS) }
+      return { kind, volume, to, kill, killAfterMs: kill === '' ? 0 : dice.between(1, MOVE_TAKES_MS), changes: dice.pick(['', '', 'off', 'on']) }
     }
     case 'forced-move': {
       const { from, to } = dice.pick(forcedMoves(model))
@@ -185,12 +210,13 @@ function makeFault(kind: Kind, model: Model, dice: Dice): Fault {
   }
 }
 
+/** Shorter and longer than what iSCSI (4 s) and the manager (some 6 s) wait for a host. */
 function lastsOf(kind: Kind, dice: Dice): number {
   switch (kind) {
     case 'blip': return dice.between(100, 900)
     case 'manager-cut': return dice.between(200, 8000)
-    case 'storage-power': case 'head-power': case 'cut': case 'disk-fail': case 'disk-slow': case 'disk-hang': return dice.pick([1000, 4000, 10_000, 20_000]) + dice.between(0, 2000)
-    case 'manager-kill': case 'agent-kill': case 'move': case 'forced-move': return dice.between(0, 4000)
+    case 'storage-power': case 'head-power': case 'cut': case 'disk-fail': case 'disk-slow': case 'disk-hang': case 'disk-bad': return dice.pick([500, 2500, 5500, 11_000]) + dice.between(0, 2000)
+    case 'manager-kill': case 'agent-kill': case 'move': case 'forced-move': return 0
   }
 }
 
@@ -202,7 +228,10 @@ export interface VolumePlan {
   readonly head: string
 }
 
-/** Two to four volumes that take at most `extentsMax` extents together, so that there is room to repair legs. */
+/**
+ * Two to four volumes that take at most `extentsMax` extents together, so that there is room to repair legs; small ones, for all of
+ * them is read again and again, and most of more than one segment.
+ */
 export function chooseVolumes(seed: number, heads: readonly string[], { extentMebibytes, extentsMax }: { extentMebibytes: number; extentsMax: number }): readonly VolumePlan[] {
   const dice = createDice(seed, 3)
   const wanted = dice.between(2, 4)
@@ -210,7 +239,7 @@ export function chooseVolumes(seed: number, heads: readonly string[], { extentMe
   let left = extentsMax
   for (let number = 1; number <= wanted; number += 1) {
     const redundancy = dice.between(2, 3)
-    const mebibytes = dice.between(64, 200)
+    const mebibytes = dice.between(40, 160)
     const head = dice.pick(heads)
     const extents = Math.ceil(mebibytes / extentMebibytes) * redundancy
     if (extents > left) continue

@@ -8,6 +8,8 @@ export type WriterLine =
   /** The oldest request that is not done waits for so long. */
   | { readonly is: 'waits'; readonly ms: number }
   | { readonly is: 'error'; readonly text: string }
+  /** As asked: nothing is in flight, and this is the round of every block, in the order of the chunks; empty where that can't be read. */
+  | { readonly is: 'found'; readonly rounds: readonly number[] }
   /** A read found an older round than was acknowledged before it began. */
   | { readonly is: 'older'; readonly block: number; readonly least: number; readonly found: number }
 

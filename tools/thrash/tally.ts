@@ -11,10 +11,21 @@ export class Tally {
   readonly #entries = new Map<string, Entry>()
   /** Since when which fault was the last. */
   readonly #last: { readonly fromMs: number; readonly label: string }[] = []
+  readonly #spent = new Map<string, number>()
   readonly violations: string[] = []
   readonly errors: string[] = []
   /** Commands that had to be given again. */
   readonly refusals: string[] = []
+
+  /** Time that was spent on something, ms. */
+  spend(what: string, ms: number): void {
+    this.#spent.set(what, (this.#spent.get(what) ?? 0) + ms)
+  }
+
+  /** Where the time went, seconds for each fault. */
+  spentLines(): readonly string[] {
+    return [...this.#spent].sort(([, a], [, b]) => b - a).map(([what, ms]) => `  ${what.padEnd(34)} ${(ms / 1000 / Math.max(1, this.faults)).toFixed(1).padStart(6)}`)
+  }
 
   fault(label: string, nowMs: number): void {
     this.#last.push({ fromMs: nowMs, label })
@@ -42,6 +53,6 @@ export class Tally {
 
   lines(): readonly string[] {
     const rows = [...this.#entries].sort(([a], [b]) => (a < b ? -1 : 1))
-    return rows.map(([label, { times, stallMs }]) => `  ${label.padEnd(26)} ${times === 0 ? '     ' : `${String(times).padStart(4)}x`}  longest stall ${String(stallMs).padStart(6)} ms`)
+    return rows.map(([label, { times, stallMs }]) => `  ${label.padEnd(36)} ${times === 0 ? '     ' : `${String(times).padStart(4)}x`}  longest stall ${String(stallMs).padStart(6)} ms`)
   }
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { PassThrough, Writable } from 'node:stream'
 import type { VolumeView } from '../../lib/api/views.js'
 import { messageOf } from '../../lib/faults.js'
+import { ask } from '../lab/ask.js'
 import type { ExecResult, Lab } from '../lab/lab.js'
 import { LabError } from '../lab/lab.js'
 import { BLOCK, CHUNK_BLOCKS, chunksOf } from './block.js'
@@ -14,7 +15,10 @@ import type { WriterLine } from './lines.js'
 
 const READY_MS = 30_000
 const END_MS = 60_000
+/** For what is in flight, and for reading all back. */
 const READ_MS = 120_000
+/** A request that waits is told of twice a second; for so long the last word is believed. */
+const WORD_MS = 3000
 /** A stall of so long is told when it has come to that, and when it ends. */
 const LONG_STALL_MS = 10_000
 
@@ -23,10 +27,13 @@ interface Running {
   readonly input: PassThrough
   readonly ended: Promise<ExecResult>
   pid: number
+  found: (rounds: readonly number[]) => void
 }
 
 export interface Listener {
   stall(ms: number): void
+  /** A request waits since so long; told again and again. */
+  waits(ms: number): void
   note(text: string): void
   error(text: string): void
   violation(text: string): void
@@ -48,6 +55,8 @@ export class ThrashedVolume {
   #ackAt: number | undefined
   /** A long stall was told. */
   #stalled = false
+  /** What the writer said last of its oldest request. */
+  #waits: { readonly ms: number; readonly atMs: number } | undefined
 
   constructor(lab: Lab, run: number, plan: VolumePlan, extentMebibytes: number, listener: Listener) {
     this.#lab = lab
@@ -63,13 +72,22 @@ export class ThrashedVolume {
   get #blocks(): number { return (this.plan.mebibytes * 1024 * 1024) / BLOCK }
 
   show(): Promise<VolumeView> {
-    return this.#lab.json<VolumeView>(['volume', 'show', this.name])
+    return ask(this.#lab, 'volumeShow', { volume: this.name })
   }
 
-  #program(verb: string, ...more: readonly number[]): readonly string[] {
-    const place = [`/dev/vsky/${this.name}`, this.#run, this.plan.number, this.#blocks, this.#segmentBlocks, ...more].map(String)
+  get chunks(): readonly number[] { return chunksOf(this.#blocks, this.#segmentBlocks) }
+
+  /** How long its oldest request waits by now, ms; 0 when none waits for long. */
+  get waitsMs(): number {
+    if (!this.#running || !this.#waits) return 0
+    const age = performance.now() - this.#waits.atMs
+    return age > WORD_MS ? 0 : Math.round(this.#waits.ms + age)
+  }
+
+  #program(): readonly string[] {
+    const place = [`/dev/vsky/${this.name}`, this.#run, this.plan.number, this.#blocks, this.#segmentBlocks, this.#lives].map(String)
     // More threads than requests, so that each of them really is in flight.
-    return ['env', 'UV_THREADPOOL_SIZE=12', 'node', join(this.#lab.wish.dist, 'tools/thrash/writer.js'), verb, ...place]
+    return ['env', 'UV_THREADPOOL_SIZE=12', 'node', join(this.#lab.wish.dist, 'tools/thrash/writer.js'), ...place]
   }
 
   /** Starts the writer on the volume's head, and comes back when it has opened the device. */
@@ -81,9 +99,10 @@ export class ThrashedVolume {
     let ready: (pid: number) => void = () => undefined
     const began = new Promise<number>((resolve) => { ready = resolve })
     const output = new Writable({ write: eachLine((line) => { this.#hear(running, line, ready) }) })
-    const ended = this.#lab.exec(this.head, this.#program('write', this.#lives), { stdin: input, stdout: output, timeoutMs: 0 })
-    const running: Running = { host: this.head, input, ended, pid: 0 }
+    const ended = this.#lab.exec(this.head, this.#program(), { stdin: input, stdout: output, timeoutMs: 0 })
+    const running: Running = { host: this.head, input, ended, pid: 0, found: () => undefined }
     this.#running = running
+    this.#waits = undefined
     const failed = ended.then((result) => `ended with ${result.code}: ${result.stderr.trim()}`, messageOf)
     const first = await Promise.race([began, failed, wait(READY_MS).then(() => `did not open the device within ${READY_MS / 1000} s`)])
     if (typeof first === 'number') return
@@ -104,7 +123,13 @@ export class ThrashedVolume {
         this.#stall(running, Math.max(line.ms, this.#ackAt === undefined ? 0 : Math.round(performance.now() - this.#ackAt)), true)
         this.#ackAt = performance.now()
         break
-      case 'waits': this.#stall(running, line.ms, false); break
+      case 'waits':
+        if (running !== this.#running) break
+        this.#waits = { ms: line.ms, atMs: performance.now() }
+        this.#stall(running, line.ms, false)
+        this.#listener.waits(line.ms)
+        break
+      case 'found': running.found(line.rounds); break
       case 'error': this.#listener.error(`${this.name} on ${running.host}: ${line.text}`); break
       case 'older': this.#listener.violation(`${this.name} on ${running.host}: a read of block ${line.block} found round ${line.found}, after ${line.least} was acknowledged`); break
     }
@@ -118,17 +143,24 @@ export class ThrashedVolume {
     this.#stalled = !isOver
   }
 
+  /** What is known of a writer that does not end: of its oldest request, if that waits. */
+  #late({ host }: Running, what: string, ms: number): LabError {
+    const waits = this.waitsMs
+    return new LabError(`${this.name} on ${host}: ${what} within ${ms / 1000} s${waits > 0 ? `; its oldest request waits since ${(waits / 1000).toFixed(1)} s` : ''}`)
+  }
+
   /** Ends the writer when its last writes are acknowledged; all that it told has been heard then. */
   async stop(): Promise<void> {
     const running = this.#running
     if (!running) return
     running.input.write('stop\n')
     const result = await Promise.race([running.ended, wait(END_MS).then(() => undefined)])
-    this.#running = undefined
+    const late = result ? undefined : this.#late(running, 'its writer was told to stop, and what it has in flight was not done', END_MS)
+    this.abandon()
     this.#ackAt = undefined
     if (!result) {
       await this.#lab.exec(running.host, ['kill', '-9', String(running.pid)], { timeoutMs: 5000 }).catch(() => undefined)
-      throw new LabError(`the writer of ${this.name} on ${running.host} has writes that are not done ${END_MS / 1000} s after it was told to stop`)
+      throw late ?? new LabError(this.name)
     }
     if (result.code !== 0) throw new LabError(`the writer of ${this.name} on ${running.host} ended with ${result.code}: ${result.stderr.trim()}`)
   }
@@ -137,12 +169,30 @@ export class ThrashedVolume {
   abandon(): void {
     this.#running?.ended.catch(() => undefined)
     this.#running = undefined
+    this.#waits = undefined
   }
 
-  /** Reads every block that is written, on the head; gives those that went back, or hold garbage. */
+  /**
+   * The writer finishes what is in flight, flushes, reads every block that is written past the page cache, and waits for `goOn`. Gives the
+   * blocks that went back, or hold garbage. Throws LabError when something in flight is not done.
+   */
   async verify(): Promise<readonly Loss[]> {
-    const text = await this.#lab.must(this.head, this.#program('read'), { timeoutMs: READ_MS })
-    return this.ledger.judge(JSON.parse(text) as readonly number[])
+    const running = this.#running
+    if (!running) throw new LabError(`no writer runs on ${this.name}`)
+    const found = new Promise<readonly number[]>((resolve) => { running.found = resolve })
+    running.input.write('read\n')
+    const ended = running.ended.then((result) => `ended with ${result.code}: ${result.stderr.trim()}`, messageOf)
+    const rounds = await Promise.race([found, ended, wait(READ_MS).then(() => undefined)])
+    if (rounds === undefined) throw this.#late(running, 'what was in flight when all was to be read back was not done, or not read,', READ_MS)
+    if (typeof rounds === 'string') throw new LabError(`the writer of ${this.name} on ${running.host} ${rounds}`)
+    this.#ackAt = undefined
+    if (rounds.length === 0) throw new LabError(`${this.name} on ${running.host} can't be read back`) // why was told as an error
+    return this.ledger.judge(rounds)
+  }
+
+  /** After `verify`. */
+  goOn(): void {
+    this.#running?.input.write('go\n')
   }
 }
 

@@ -1,11 +1,11 @@
 /**
  * The thrasher's writer, run inside a head: four writes in flight, of 4 to 64 KiB, each past the page cache and synchronous, never two
  * on the same block, and a reader that looks whether what was acknowledged is there. Each acknowledgement goes out as a line at once: the
- * record is kept outside, because this kernel may be killed any moment. It ends when its input says `stop`.
- * Usage: writer.js write PATH RUN VOLUME BLOCKS SEGMENTBLOCKS LIFE < least rounds as JSON, one line; then `stop`
- *        writer.js read PATH RUN VOLUME BLOCKS SEGMENTBLOCKS   prints the round of each block, as JSON
+ * record is kept outside, because this kernel may be killed any moment. Its input tells it what to do, a line each: `read`: finish what is in
+ * flight, flush, read everything back past the page cache, and wait; `go`: write on; `stop`: end.
+ * Usage: writer.js PATH RUN VOLUME BLOCKS SEGMENTBLOCKS LIFE < least rounds as JSON, one line; then commands
  */
-import { closeSync, constants, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
@@ -18,13 +18,13 @@ import type { WriterLine } from './lines.js'
 const DEPTH = 4
 const CHUNK_BYTES = CHUNK_BLOCKS * BLOCK
 /** Between two requests of one of the four, ms at most: without it the guests that share this machine starve each other. */
-const PAUSE_MS = 24
+const PAUSE_MS = 60
 const AFTER_ERROR_MS = 250
 const TELL_WAITING_MS = 500
 /** Rounds of one life of the writer: a later life's are all higher, whatever of this one's was issued and not told. */
 const ROUNDS_A_LIFE = 2 ** 32
 
-const [verb = '', path = '', ...numbers] = process.argv.slice(2)
+const [path = '', ...numbers] = process.argv.slice(2)
 const [run = 0, volume = 0, blocks = 0, segmentBlocks = 1, life = 0] = numbers.map(Number)
 const chunks = chunksOf(blocks, segmentBlocks)
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
@@ -57,6 +57,8 @@ async function write(): Promise<void> {
   const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
   const least = JSON.parse((await lines.next()).value as string) as number[]
   let stopped = false
+  let held: Promise<void> | undefined
+  let release = (): void => undefined
   const dice = createDice(run, volume, life)
   const busy = new Set<number>()
   const since = new Map<number, number>()
@@ -84,6 +86,10 @@ async function write(): Promise<void> {
   }
   const writer = async (who: number, buffer: Buffer): Promise<void> => {
     while (!stopped) {
+      if (held) {
+        await held
+        continue
+      }
       const count = dice.chance(0.5) ? 1 : dice.between(2, CHUNK_BLOCKS)
       await on(who, count, async (block, at) => {
         round += 1
@@ -100,6 +106,10 @@ async function write(): Promise<void> {
   }
   const reader = async (who: number, buffer: Buffer): Promise<void> => {
     while (!stopped) {
+      if (held) {
+        await held
+        continue
+      }
       await on(who, 1, async (block, at) => {
         const found = await readRound(file, buffer, block)
         const wanted = least[at] ?? 0
@@ -113,10 +123,37 @@ async function write(): Promise<void> {
     const ms = Math.round(performance.now() - Math.min(...since.values(), performance.now()))
     if (ms >= TELL_WAITING_MS) tell({ is: 'waits', ms })
   }, TELL_WAITING_MS)
-  void lines.next().then(() => { stopped = true }) // `stop`, or nobody is there any more
-  await Promise.all(buffers.map((buffer, who) => (who < DEPTH ? writer(who, buffer) : reader(who, buffer))))
+  /** Timed like a request: one that does not end is told as one that waits. */
+  const readBack = async (): Promise<void> => {
+    while (since.size > 0) await pause(5)
+    since.set(DEPTH + 1, performance.now())
+    let rounds: readonly number[] = []
+    try {
+      await file.sync()
+      rounds = await readAll(file, buffers[0] ?? Buffer.alloc(CHUNK_BYTES))
+      for (const [at, found] of rounds.entries()) least[at] = Math.max(least[at] ?? 0, found)
+    } catch (thrown) {
+      tell({ is: 'error', text: `reading everything back: ${messageOf(thrown)}` })
+    }
+    since.delete(DEPTH + 1)
+    tell({ is: 'found', rounds })
+  }
+  const obey = async (): Promise<void> => {
+    while (!stopped) {
+      const line = await lines.next()
+      if (line.value === 'read') {
+        held ??= new Promise((resolve) => { release = resolve })
+        await readBack()
+        continue
+      }
+      stopped = line.value === 'stop' || line.done === true // or nobody is there any more
+      held = undefined
+      release()
+    }
+  }
+  await Promise.all([obey(), ...buffers.map((buffer, who) => (who < DEPTH ? writer(who, buffer) : reader(who, buffer)))])
   clearInterval(watch)
-  fsyncSync(file.fd)
+  await file.sync()
   await file.close()
 }
 
@@ -125,21 +162,19 @@ async function readRound(file: FileHandle, buffer: Buffer, block: number): Promi
   return roundOf(buffer.subarray(0, BLOCK), { run, volume, block })
 }
 
-async function read(): Promise<void> {
-  const { flag, buffers: [buffer = Buffer.alloc(CHUNK_BYTES)] } = alignedBuffers(1)
-  const file = await open(path, constants.O_RDONLY | flag)
+/** The round of each block, in the order of the chunks. */
+async function readAll(file: FileHandle, buffer: Buffer): Promise<readonly number[]> {
   const found: number[] = []
   for (const start of chunks) {
     const { bytesRead } = await file.read(buffer, 0, CHUNK_BYTES, start * BLOCK)
     if (bytesRead !== CHUNK_BYTES) throw new Error(`${bytesRead} of ${CHUNK_BYTES} bytes were read at block ${start}`)
     for (let index = 0; index < CHUNK_BLOCKS; index += 1) found.push(roundOf(buffer.subarray(index * BLOCK), { run, volume, block: start + index }))
   }
-  await file.close()
-  writeSync(1, JSON.stringify(found))
+  return found
 }
 
 try {
-  await (verb === 'write' ? write() : read())
+  await write()
   process.exit(0)
 } catch (thrown) {
   writeSync(2, `${messageOf(thrown)}\n`)

@@ -1,7 +1,8 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
+import { readFileSync } from 'node:fs'
 import { createDice } from '../../../../tools/thrash/dice.js'
-import { afterCheck, afterStep, chooseStep, chooseVolumes, kinds, labelOf, roundLength } from '../../../../tools/thrash/faults.js'
+import { afterCheck, afterStep, chooseStep, chooseVolumes, kinds, labelOf, needsOf, roundLength } from '../../../../tools/thrash/faults.js'
 import type { Model, Step } from '../../../../tools/thrash/faults.js'
 
 const modelOf = (more: Partial<Model> = {}): Model => ({
@@ -17,11 +18,16 @@ interface Taken {
 
 /** A run as the thrasher makes it, without a cluster. */
 function play(seed: number, faults: number, start: Model): readonly Taken[] {
+  return playFrom(0, seed, faults, start)
+}
+
+/** `first`: the number of the first step; the thrasher counts from 1. */
+function playFrom(first: number, seed: number, faults: number, start: Model): readonly Taken[] {
   const taken: Taken[] = []
   let model = start
   for (let round = 0; taken.length < faults; round += 1) {
-    for (let left = roundLength(seed, round, model); left > 0; left -= 1) {
-      const step = chooseStep(seed, taken.length, model)
+    for (let left = roundLength(seed, round, model); left > 0 && taken.length < faults; left -= 1) {
+      const step = chooseStep(seed, first + taken.length, model, left)
       if (!step) break
       const after = afterStep(model, step)
       taken.push({ before: model, step, after })
@@ -44,7 +50,7 @@ describe('the thrasher\'s choice of faults', () => {
   it('comes to every kind of fault, and to both ways of those that have two', () => {
     const labels = new Set(play(1, 600, modelOf()).map(({ step }) => labelOf(step.fault)))
     expect([...kinds].filter((kind) => ![...labels].some((label) => label.startsWith(kind)))).to.deep.equal([])
-    for (const label of ['cut one way', 'blip one way', 'disk-fail read', 'disk-fail write', 'disk-fail both', 'forced-move by attach', 'forced-move by host-fail']) expect([...labels]).to.include(label)
+    for (const label of ['cut one way', 'blip one way', 'disk-fail read', 'disk-fail write', 'disk-fail both', 'forced-move by attach', 'forced-move by host-fail', 'move, changes off', 'move, changes on']) expect([...labels]).to.include(label)
   })
 
   it('never harms more servers between two checks than the volumes can bear, nor more than one head, nor a server after a head', () => {
@@ -56,6 +62,24 @@ describe('the thrasher\'s choice of faults', () => {
         if (before.harmed.some((host) => host.startsWith('hd'))) expect(after.harmed).to.deep.equal(before.harmed)
       }
     }))
+  })
+
+  it('takes a head near the end of a round, so that servers have their turn', () => {
+    for (let left = 3; left < 6; left += 1) for (let step = 0; step < 200; step += 1) expect(['head-power', 'forced-move']).to.not.include(chooseStep(1, step, modelOf(), left)?.fault.kind)
+    expect(chooseStep(1, 1, modelOf({ only: ['head-power'] }), 3)?.fault.kind).to.equal('head-power')
+  })
+
+  it('has every fault of the control plane end by itself: a move that comes after it would wait for ever', () => {
+    expect(play(1, 600, modelOf()).filter(({ step }) => step.stays && ['manager-cut', 'blip'].includes(step.fault.kind))).to.deep.equal([])
+  })
+
+  it('needs the power of the hosts that it touches, of a volume\'s head when it moves, and of both ends of a cut', () => {
+    const volumes = [{ name: 'v1', head: 'hd1', redundancy: 2 }]
+    const move = { kind: 'move', volume: 'v1', to: 'hd2', killAfterMs: 0, changes: '' } as const
+    expect(needsOf({ ...move, kill: '' }, { volumes })).to.have.members(['hd1', 'hd2'])
+    expect(needsOf({ ...move, kill: 'st3' }, { volumes })).to.have.members(['hd1', 'hd2', 'st3'])
+    expect(needsOf({ kind: 'disk-hang', host: 'st1', disk: 1 }, { volumes })).to.deep.equal(['st1'])
+    expect(needsOf({ kind: 'cut', from: 'st1', to: 'hd2', oneWay: false }, { volumes })).to.deep.equal(['st1', 'hd2'])
   })
 
   it('names no host that has no power, and leaves none without power that it would need', () => {
@@ -88,14 +112,23 @@ describe('the thrasher\'s choice of faults', () => {
   })
 })
 
+describe('the short run of faults at the end of npm test', () => {
+  it('is of at least 25 faults, every kind of them among these', () => {
+    const [, seed, faults] = /'--seed', '(\d+)', '--faults', '(\d+)'/.exec(readFileSync('tools/go.mjs', 'utf8'))?.map(Number) ?? []
+    expect(faults).to.be.at.least(25)
+    const volumes = chooseVolumes(seed ?? 0, ['hd1', 'hd2'], { extentMebibytes: 64, extentsMax: 28 })
+    expect(new Set(playFrom(1, seed ?? 0, faults ?? 0, modelOf({ volumes })).map(({ step }) => step.fault.kind))).to.deep.equal(new Set(kinds))
+  })
+})
+
 describe('the thrasher\'s volumes', () => {
-  it('are 2 to 4 in most runs, of 64 to 200 MiB, and leave room for repairs', () => {
+  it('are 2 to 4 in most runs, of 40 to 160 MiB, and leave room for repairs', () => {
     fc.assert(fc.property(seeds, (seed) => {
       const volumes = chooseVolumes(seed, ['hd1', 'hd2'], { extentMebibytes: 64, extentsMax: 28 })
       expect(volumes.length).to.be.within(2, 4)
       expect(volumes.reduce((sum, { mebibytes, redundancy }) => sum + Math.ceil(mebibytes / 64) * redundancy, 0)).to.be.at.most(28)
       for (const { mebibytes, redundancy } of volumes) {
-        expect(mebibytes).to.be.within(64, 200)
+        expect(mebibytes).to.be.within(40, 160)
         expect(redundancy).to.be.within(2, 3)
       }
     }))
