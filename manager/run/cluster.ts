@@ -1,4 +1,5 @@
 /** What every turn and every API call works with: the state, the way to the agents, who is alive, and the hand that starts turns. */
+import { Fault } from '../../lib/faults.js'
 import type { Clock, Log, Random } from '../../lib/ports.js'
 import type { ForeignSeen, Observation } from '../../lib/wire/agent.js'
 import type { Presence } from '../health/presence.js'
@@ -7,6 +8,8 @@ import type { Agents } from './agents.js'
 import type { Progress } from './progress.js'
 import type { Settled } from './settled.js'
 import type { Work } from './work.js'
+
+const SILENT_LOOK_MS = 200
 
 export interface Cluster {
   readonly name: string
@@ -44,6 +47,25 @@ export interface Cluster {
 
 export function online(cluster: Cluster, host: string): boolean {
   return cluster.presence.online(host, cluster.clock.monoMs())
+}
+
+/**
+ * As long as the host is heard: a call to one without power may take a minute to fail, and a leg fails before its server counts as silent.
+ * What was begun goes on.
+ */
+export async function whileHeard<T>(cluster: Pick<Cluster, 'clock' | 'presence'>, host: string, work: Promise<T>): Promise<T> {
+  const settled = new AbortController()
+  const silent = (async (): Promise<never> => {
+    while (cluster.presence.online(host, cluster.clock.monoMs())) await cluster.clock.sleep(SILENT_LOOK_MS, settled.signal)
+    throw new Fault('host offline', `${host} has fallen silent`)
+  })()
+  silent.catch(() => undefined)
+  work.catch(() => undefined)
+  try {
+    return await Promise.race([work, silent])
+  } finally {
+    settled.abort()
+  }
 }
 
 /** A mutex per key: calls that carry a host's desired exports must not overtake each other. */

@@ -14,7 +14,7 @@ import { findHost } from '../store/hosts.js'
 import { endJob } from '../store/jobs.js'
 import type { ChangeTx } from '../store/store.js'
 import { changeLayout, extentsOf, forgetChanges, segmentsOf, setLeg, setSettled, updateVolume, volumeById } from '../store/volumes.js'
-import { online } from './cluster.js'
+import { online, whileHeard } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { commitStale } from './loss.js'
 import { mendLegs } from './mend.js'
@@ -186,7 +186,7 @@ async function openTargets(cluster: Cluster, facts: VolumeFacts): Promise<Volume
     const host = facts.hosts.get(name)
     try {
       if (!host) throw new Fault('unknown host', `${name} is not known`)
-      await pushVolume(cluster, host, facts.volume.id)
+      await whileHeard(cluster, name, pushVolume(cluster, host, facts.volume.id))
       return []
     } catch (thrown) {
       if (thrown instanceof Fault && thrown.fault === 'stale epoch') throw thrown
