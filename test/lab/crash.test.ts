@@ -4,7 +4,7 @@ import { leftovers, startWriter, verifyWritten } from '../../tools/lab/trial.js'
 import { attach, create, detach, digestOf, eventually, remove, show, useLab } from './cluster.js'
 
 describe('pulling plugs, on real kernels', () => {
-  const lab = useLab('t-crash', {})
+  const lab = useLab('t-crash', { diskBytes: 640n * 1024n ** 2n })
   afterEach(async () => {
     await lab().waitRegistered()
     await eventually('nothing is left', () => leftovers(lab()), (found) => found.length === 0)
