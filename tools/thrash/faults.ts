@@ -192,7 +192,7 @@ function makeFault(kind: Kind, model: Model, dice: Dice): Fault {
     case 'disk-fail': return { kind, host: dice.pick(frailServers(model)), disk: disk(), direction: dice.pick(['read', 'write', 'both']) }
     case 'disk-slow': return { kind, host: dice.pick(frailServers(model)), disk: disk(), ms: dice.pick([20, 100, 500, 3000]) }
     case 'disk-hang': return { kind, host: dice.pick(frailServers(model)), disk: disk() }
-    case 'disk-bad': return { kind, host: dice.pick(frailServers(model)), disk: disk(), sectors: dice.between(4, 40), dice: dice.between(0, 1e6) }
+    case 'disk-bad': return { kind, host: dice.pick(frailServers(model)), disk: disk(), sectors: dice.between(24, 48), dice: dice.between(0, 1e6) }
     case 'blip': case 'cut': {
       const ends = [dice.pick(busyHeads(model)), dice.pick(frailServers(model))] as const
       const [from, to] = dice.chance(0.5) ? ends : [ends[1], ends[0]]
