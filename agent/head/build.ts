@@ -12,14 +12,15 @@ import type { Span } from '../dm/copy-log.js'
 import type { Dmsetup, NewDevice } from '../dm/dmsetup.js'
 import { blockSectors } from '../dm/era.js'
 import { devicesPresent } from '../dm/present.js'
-import { formatChanges, formatConcatenation, formatQueue, formatSegment, nameOf, segmentOf, uuidOf } from '../dm/table.js'
+import { readStatus } from '../dm/status.js'
+import { formatChanges, formatConcatenation, formatQueue, formatSegment, nameOf, readUuid, segmentOf, uuidOf } from '../dm/table.js'
 import type { MirrorTable, Part } from '../dm/table.js'
 import type { StillMine } from '../roles.js'
 import type { Changes } from './changes.js'
 import type { CopyLog, CopyLogs } from './copy-logs.js'
 import { makeLink } from './link.js'
-import { devicesOf } from './look.js'
-import { devicesWanted, layer } from './plan.js'
+import { devicesOf, thereOf } from './look.js'
+import { devicesWanted, layer, settled } from './plan.js'
 import type { DeviceTable, HeadStep } from './plan.js'
 
 export interface Builder {
@@ -39,6 +40,9 @@ export interface BuilderOptions {
   readonly clock: Clock
   readonly log: Log
 }
+
+/** Between two looks at what stands below a device that waits for its new table, ms. */
+const SETTLE_MS = 1000
 
 /** Looks at what is left and tries again, when a device vanished under our hands. */
 const REMOVE_ATTEMPTS = 5
@@ -139,7 +143,30 @@ export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOpt
 
   async function reload(wanted: VolumeWanted, part: Part, table: DeviceTable, legs: ReadonlyMap<string, string>, copyLog: CopyLog | undefined): Promise<void> {
     if (table.kind === 'mirror' && table.mirror.copy === 'changed' && wanted.scope === 'whole') await reloadChanged(wanted, part, mirrorOf(wanted.volume, table.mirror, legs))
-    else await dm.reload(nameOf(wanted.volume, part), tableLines(wanted.volume, table, legs, copyLog))
+    else await whileSettling(wanted, part, legs, dm.reload(nameOf(wanted.volume, part), tableLines(wanted.volume, table, legs, copyLog)))
+  }
+
+  /**
+   * A device gets its new table when what it has handed down has ended. A leg may fail below just then: its server shuts out a leg that
+   * is leaving. What is held there goes on with the legs that are still wanted, or this would wait for ever.
+   */
+  async function whileSettling(wanted: VolumeWanted, part: Part, legs: ReadonlyMap<string, string>, work: Promise<void>): Promise<void> {
+    let done = false
+    const ended = work.finally(() => { done = true })
+    ended.catch(() => undefined) // told below
+    const low = `${part}-low` as Part
+    for (;;) {
+      await Promise.race([ended, clock.sleep(SETTLE_MS)])
+      if (done || readUuid(uuidOf(wanted.volume, low)) === undefined) break
+      if (!(readStatus((await dm.status([nameOf(wanted.volume, low)])).get(nameOf(wanted.volume, low))?.[0] ?? '')?.legs ?? []).some((leg) => leg.health !== 'A')) continue
+      const there = (await thereOf(wanted.volume, await dm.state())).find((each) => each.part === low)
+      for (const step of settled(wanted, there)) {
+        if (step.do !== 'reload') continue
+        log.warn('a leg failed below a device that gets a new table: what is held goes on without it', { device: nameOf(wanted.volume, low) })
+        await dm.reload(nameOf(wanted.volume, low), tableLines(wanted.volume, step.table, legs))
+      }
+    }
+    await ended
   }
 
   async function carryOut(wanted: VolumeWanted, steps: readonly HeadStep[], legs: ReadonlyMap<string, string>, copyLogs: ReadonlyMap<Part, CopyLog>): Promise<void> {

@@ -141,7 +141,7 @@ export function layer(part: Part): number {
 }
 
 /** A lower mirror that is about to go but holds writes for a lost leg: it goes on with those of its legs that are still wanted. */
-function settled(wanted: VolumeWanted, there: DeviceThere | undefined): readonly HeadStep[] {
+export function settled(wanted: VolumeWanted, there: DeviceThere | undefined): readonly HeadStep[] {
   if (!there?.failed || there.table?.kind !== 'mirror' || !there.part.endsWith('-low')) return []
   const index = segmentOf(there.part)
   const good = wanted.segments.find((segment) => segment.index === index)?.legs.filter((leg) => leg.state === 'insync').map((leg) => leg.extent) ?? []

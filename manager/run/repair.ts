@@ -98,7 +98,9 @@ async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: st
   const obstacles: string[] = []
   for (const segment of segments) {
     const mine = extents.filter((extent) => extent.segment === segment.index)
-    const plan = planFor(cluster, facts, volume, mine)
+    const planned = planFor(cluster, facts, volume, mine)
+    // A server ends what it has of a leg: the head must have let go of it first.
+    const plan = released(cluster, volume) ? planned : { ...planned, release: [] }
     result.wishes.push(...wishesFor(cluster, facts, volume, segment, mine, plan))
     if (plan.againInMs !== undefined) result.againInMs = Math.min(result.againInMs, plan.againInMs)
     if (mine.some((extent) => extent.state === 'planned')) result.spares = true
@@ -221,10 +223,16 @@ function wishesFor(cluster: Cluster, facts: Facts, volume: VolumeRow, segment: S
   }]
 }
 
+/** Whether the head of a volume, or who copies it, is known to use no leg that is not in its layout. */
+function released(cluster: Cluster, volume: VolumeRow): boolean {
+  return headOf(volume) === '' || (volume.phase !== 'attached' && volume.phase !== 'detached') || upToDate(cluster, volume)
+}
+
 /** A copy is begun only on top of a layout that the head is known to have: what it reports then is about this copy. */
 function upToDate(cluster: Cluster, volume: VolumeRow): boolean {
-  const there = cluster.seen.get(volume.head)?.volumes.find((each) => each.volume === volume.id && each.attachEpoch === volume.attachEpoch)
-  return online(cluster, volume.head) && there?.layout === volume.layout
+  const head = headOf(volume)
+  const there = cluster.seen.get(head)?.volumes.find((each) => each.volume === volume.id && each.attachEpoch === volume.attachEpoch)
+  return online(cluster, head) && there?.layout === volume.layout
 }
 
 /** For a detached volume: the source's own server if it is a head too, else the living head with the fewest volumes to copy. */
