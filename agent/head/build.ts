@@ -114,7 +114,7 @@ export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOpt
    * A mirror gets a leg that lacks only what was written since some era. The log's device is made first, for nobody should wait for that;
    * while the mirror stands still nothing reaches its legs, so the list is whole, and what comes after it goes to the new leg as well.
    */
-  async function reloadChanged(wanted: VolumeWanted, part: Part, mirror: MirrorTable): Promise<void> {
+  async function reloadChanged(wanted: VolumeWanted, part: Part, mirror: MirrorTable, legs: ReadonlyMap<string, string>): Promise<void> {
     const name = nameOf(wanted.volume, part)
     const place = placeOf(wanted, segmentOf(part) ?? 0)
     let copied: readonly Span[] | undefined
@@ -122,7 +122,7 @@ export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOpt
     if (!copyLog) return dm.reload(name, [formatSegment({ ...mirror, copy: 'all' })])
     await changes.makeReady(wanted.volume)
     const beganMs = clock.monoMs()
-    await dm.suspend(name)
+    await whileSettling(wanted, part, legs, dm.suspend(name))
     try {
       const blocks = await changes.writtenSince(wanted.volume, place.since)
       const spans = spansIn(place, place.block, blocks)
@@ -142,7 +142,7 @@ export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOpt
   }
 
   async function reload(wanted: VolumeWanted, part: Part, table: DeviceTable, legs: ReadonlyMap<string, string>, copyLog: CopyLog | undefined): Promise<void> {
-    if (table.kind === 'mirror' && table.mirror.copy === 'changed' && wanted.scope === 'whole') await reloadChanged(wanted, part, mirrorOf(wanted.volume, table.mirror, legs))
+    if (table.kind === 'mirror' && table.mirror.copy === 'changed' && wanted.scope === 'whole') await reloadChanged(wanted, part, mirrorOf(wanted.volume, table.mirror, legs), legs)
     else await whileSettling(wanted, part, legs, dm.reload(nameOf(wanted.volume, part), tableLines(wanted.volume, table, legs, copyLog)))
   }
 
@@ -158,15 +158,21 @@ export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOpt
     for (;;) {
       await Promise.race([ended, clock.sleep(SETTLE_MS)])
       if (done || readUuid(uuidOf(wanted.volume, low)) === undefined) break
-      if (!(readStatus((await dm.status([nameOf(wanted.volume, low)])).get(nameOf(wanted.volume, low))?.[0] ?? '')?.legs ?? []).some((leg) => leg.health !== 'A')) continue
-      const there = (await thereOf(wanted.volume, await dm.state())).find((each) => each.part === low)
-      for (const step of settled(wanted, there)) {
-        if (step.do !== 'reload') continue
-        log.warn('a leg failed below a device that gets a new table: what is held goes on without it', { device: nameOf(wanted.volume, low) })
-        await dm.reload(nameOf(wanted.volume, low), tableLines(wanted.volume, step.table, legs))
-      }
+      await settleBelow(wanted, low, legs).catch((thrown: unknown) => { log.warn('what is held below a device could not be let go', { device: nameOf(wanted.volume, low), error: messageOf(thrown) }) })
     }
     await ended
+  }
+
+  async function settleBelow(wanted: VolumeWanted, low: Part, legs: ReadonlyMap<string, string>): Promise<void> {
+    const name = nameOf(wanted.volume, low)
+    const status = readStatus((await dm.status([name])).get(name)?.[0] ?? '')
+    if (!status?.legs.some((leg) => leg.health !== 'A')) return
+    const there = (await thereOf(wanted.volume, await dm.state())).find((each) => each.part === low)
+    for (const step of settled(wanted, there)) {
+      if (step.do !== 'reload') continue
+      log.warn('a leg failed below a device that gets a new table: what is held goes on without it', { device: name })
+      await dm.reload(name, tableLines(wanted.volume, step.table, legs))
+    }
   }
 
   async function carryOut(wanted: VolumeWanted, steps: readonly HeadStep[], legs: ReadonlyMap<string, string>, copyLogs: ReadonlyMap<Part, CopyLog>): Promise<void> {
