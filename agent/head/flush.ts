@@ -3,6 +3,7 @@ import { Fault, messageOf } from '../../lib/faults.js'
 import type { Log, Run } from '../../lib/ports.js'
 import type { VolumeSeen } from '../../lib/wire/agent.js'
 import { devicesPresent } from '../dm/present.js'
+import type { DevicePresent } from '../dm/present.js'
 import { nameOf } from '../dm/table.js'
 
 export interface Flush {
@@ -18,12 +19,18 @@ export interface Flush {
 
 const FLUSH_MS = 10_000
 
-export function createFlush({ run, log }: { readonly run: Run; readonly log: Log }): Flush {
+export interface FlushOptions {
+  readonly run: Run
+  readonly log: Log
+  readonly present?: () => Promise<readonly DevicePresent[]>
+}
+
+export function createFlush({ run, log, present = devicesPresent }: FlushOptions): Flush {
   /** Segments whose copy's end was written out, by device and layout. */
   const done = new Set<string>()
 
   async function device(name: string): Promise<void> {
-    if (!(await devicesPresent()).some((each) => each.name === name)) return
+    if (!(await present()).some((each) => each.name === name)) return
     // fsync(2) of a block device sends a flush down to the disks; blockdev --flushbufs only empties this kernel's page cache.
     const result = await run({ file: 'sync', args: [`/dev/mapper/${name}`], timeoutMs: FLUSH_MS })
     if (result.exit.kind !== 'code' || result.exit.code !== 0) {

@@ -10,9 +10,16 @@ function sh(script: string, more: Partial<RunRequest> = {}): RunRequest {
   return { file: 'sh', args: ['-c', script], timeoutMs: 5_000, ...more }
 }
 
-/** Whether any process has this word in its command line. */
-function isRunning(word: string): boolean {
-  return execFileSync('ps', ['-eo', 'args']).toString().split('\n').some((line) => line.includes(word))
+/** A command that nothing else on this machine runs. */
+const long = (which: number): string => `sleep 4711.${which}${process.pid}`
+
+/** Whether it goes on though it should end: a killed process may take a moment to go. */
+async function goesOn(command: string): Promise<boolean> {
+  for (let look = 0; look < 100; look += 1) {
+    if (!execFileSync('ps', ['-eo', 'args']).toString().split('\n').some((line) => line.includes(command))) return false
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  return true
 }
 
 describe('the runner', () => {
@@ -52,10 +59,10 @@ describe('the runner', () => {
   })
 
   it('ends the whole family of a program at its deadline, and keeps what it had said', async () => {
-    const { exit, stdout, durationMs } = await run(sh('echo begun; sleep 4711.01 & sleep 4711.01', { timeoutMs: 200 }))
+    const { exit, stdout, durationMs } = await run(sh(`echo begun; ${long(1)} & ${long(1)}`, { timeoutMs: 200 }))
     expect({ exit, stdout }).to.deep.equal({ exit: { kind: 'timeout' }, stdout: 'begun\n' })
     expect(durationMs).to.be.within(190, 1_500)
-    expect(isRunning('sleep 4711.01')).to.equal(false)
+    expect(await goesOn(long(1))).to.equal(false)
   })
 
   it('ends a program that ignores TERM', async () => {
@@ -86,11 +93,11 @@ describe('the runner', () => {
 
   it('ends a program when the caller gives up, and starts none when it already has', async () => {
     const controller = new AbortController()
-    const started = run(sh('sleep 4711.03', { signal: controller.signal }))
+    const started = run(sh(long(3), { signal: controller.signal }))
     setImmediate(() => { controller.abort() })
     expect((await started).exit).to.deep.equal({ kind: 'cancelled' })
     expect((await run(sh('true', { signal: AbortSignal.abort() }))).exit).to.deep.equal({ kind: 'cancelled' })
-    expect(isRunning('sleep 4711.03')).to.equal(false)
+    expect(await goesOn(long(3))).to.equal(false)
   })
 
   it('runs no more of one program at once than it may, and the wait counts', async () => {
