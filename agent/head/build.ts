@@ -44,6 +44,8 @@ export interface BuilderOptions {
 /** Between two looks at what stands below a device that waits for its new table, ms. */
 const SETTLE_MS = 1000
 
+/** Between attempts to remove what is held, the first time; longer each time, ms. */
+const BUSY_MS = 300
 /** Looks at what is left and tries again, when a device vanished under our hands. */
 const REMOVE_ATTEMPTS = 5
 
@@ -217,7 +219,8 @@ export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOpt
         if (outcome.kind === 'removed') break
         const left = devicesOf(volume, await devicesPresent())
         if (outcome.by === 'busy' && left.some((each) => each.part === 'top')) return 'busy'
-        if (outcome.by === 'busy' || attempt === REMOVE_ATTEMPTS) throw new Fault('agent failed', `${left.map((each) => each.name).join(', ')}: held by something else than the volume`)
+        if (attempt < REMOVE_ATTEMPTS && outcome.by === 'busy') await clock.sleep(BUSY_MS * attempt) // one of our own programs is just writing it out
+        else if (attempt >= REMOVE_ATTEMPTS) throw new Fault('agent failed', `${left.map((each) => each.name).join(', ')}: held by something else than the volume`)
       }
       await logs.sweep()
       return 'removed'

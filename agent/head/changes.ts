@@ -38,6 +38,8 @@ export interface Changes {
   /** A volume is up with this order. */
   note(wanted: VolumeWanted): void
   forget(volume: string): void
+  /** No checkpoint from now on, and none under way when this answers: it has the volume open. Until `forget` or the function that it gives. */
+  pause(volume: string): Promise<() => void>
   /**
    * What waits to be remembered is to be failed: then blocks may count as remembered that were never written down. Told to the manager as
    * broken; true when a later order shows that it relies on it no longer, and only then may it be done.
@@ -56,6 +58,9 @@ export interface Changes {
 
 interface Kept {
   wanted: VolumeWanted
+  paused: boolean
+  /** A checkpoint that is under way. */
+  under: Promise<void>
   /** The layout of the first order: it may have begun all anew, and says then that nothing before it counts. */
   readonly began: number
   settled: number
@@ -123,8 +128,9 @@ export function createChanges({ dm, slow, run, flush, logs, clock, log, checkpoi
     while (all.size > 0 && !stopping.signal.aborted) {
       await clock.sleep(checkpointMs, stopping.signal).catch(() => undefined)
       for (const [volume, kept] of all) {
-        if (stopping.signal.aborted || all.get(volume) !== kept || kept.broken) continue
-        await checkpoint(volume, kept).catch((thrown: unknown) => { log.info('no checkpoint of what changes', { volume: kept.wanted.name, error: messageOf(thrown) }) })
+        if (stopping.signal.aborted || all.get(volume) !== kept || kept.broken || kept.paused) continue
+        kept.under = checkpoint(volume, kept).catch((thrown: unknown) => { log.info('no checkpoint of what changes', { volume: kept.wanted.name, error: messageOf(thrown) }) })
+        await kept.under
       }
     }
     running = undefined
@@ -144,10 +150,16 @@ export function createChanges({ dm, slow, run, flush, logs, clock, log, checkpoi
       if (before?.wanted.attachEpoch === wanted.attachEpoch) {
         before.wanted = wanted
         before.settled = Math.max(before.settled, wanted.changes.settled)
-      } else all.set(wanted.volume, { wanted, began: wanted.layout, settled: Math.max(1, wanted.changes.settled), broken: false, last: undefined })
+      } else all.set(wanted.volume, { wanted, paused: false, under: Promise.resolve(), began: wanted.layout, settled: Math.max(1, wanted.changes.settled), broken: false, last: undefined })
       running ??= keepChecking()
     },
     forget(volume) { all.delete(volume) },
+    async pause(volume) {
+      const kept = all.get(volume)
+      if (kept) kept.paused = true
+      await kept?.under
+      return () => { if (kept) kept.paused = false }
+    },
     spoil(volume) {
       const kept = all.get(volume)
       if (kept) kept.broken = true

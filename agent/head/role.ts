@@ -357,8 +357,15 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       if (record && record.attachEpoch > attachEpoch) return // a newer attachment is up: this order is history
       // A disk's cache may hold what no reader has missed yet: from here on it must survive a power failure of its server.
       if (lost === true) await builder.giveUp(volume, record)
-      else await flush.device(nameOf(volume, 'top'))
+      const goOn = await changes.pause(volume)
+      try {
+        if (lost !== true) await flush.device(nameOf(volume, 'top'))
+      } catch (thrown) {
+        goOn()
+        throw thrown
+      }
       if (await builder.takeDown(volume) === 'busy') {
+        goOn()
         const users = await usersOf(nameOf(volume, 'top'))
         throw new Fault('volume in use', `${record?.name ?? volume} is in use${users === '' ? ': something has its device open' : `: ${users}`}`)
       }

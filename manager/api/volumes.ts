@@ -132,7 +132,16 @@ async function busyWith(db: Reader, volume: string): Promise<boolean> {
 
 export async function volumeDelete(cluster: Cluster, params: ApiParams<'volumeDelete'>, signal: AbortSignal): Promise<ApiResult<'volumeDelete'>> {
   const copied = await findVolume(cluster.store.read, params.volume)
-  if (copied?.phase === 'detached' && copied.copyHead !== '') await stopCopying(cluster, await loadFacts(cluster.store.read, copied))
+  if (copied) cluster.leaving.add(copied.id) // no copy is begun anew between its end and the deletion
+  try {
+    if (copied?.phase === 'detached' && copied.copyHead !== '') await stopCopying(cluster, await loadFacts(cluster.store.read, copied))
+    return await deleteNow(cluster, params, signal)
+  } finally {
+    if (copied) cluster.leaving.delete(copied.id)
+  }
+}
+
+function deleteNow(cluster: Cluster, params: ApiParams<'volumeDelete'>, signal: AbortSignal): Promise<ApiResult<'volumeDelete'>> {
   return mutate({
     cluster, method: 'vsky.volume.delete', params, signal,
     async intend(tx) {

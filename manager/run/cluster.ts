@@ -37,6 +37,8 @@ export interface Cluster {
   readonly triedAgain: Map<string, number>
   /** Legs that gave read errors: not mended before, by the monotonic clock. */
   readonly readErrors: Map<string, number>
+  /** Volumes that are being deleted: no copy of them is begun. */
+  readonly leaving: Set<string>
   /** Volume and head that refused to copy it: not asked again before, by the monotonic clock. */
   readonly shunned: Map<string, number>
   /** Incarnations of agents that have taken this manager's epoch. */

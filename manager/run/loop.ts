@@ -62,7 +62,7 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
     spare: (id) => spareTurn(cluster, id),
   }, { clock, log, onEpochLost: options.onEpochLost })
   const cluster: Cluster = {
-    ...options, startedAt: clock.nowMs(), presence, work, seen: new Map(), foreign: new Map(), fenced: new Map(), waiting: new Map(), triedAgain: new Map(), shunned: new Map(), readErrors: new Map(), progress: createProgress(), settled: createSettled(), exclusively: createExclusively(),
+    ...options, startedAt: clock.nowMs(), presence, work, seen: new Map(), foreign: new Map(), fenced: new Map(), waiting: new Map(), triedAgain: new Map(), shunned: new Map(), leaving: new Set(), readErrors: new Map(), progress: createProgress(), settled: createSettled(), exclusively: createExclusively(),
   }
   const watching = guarded(() => watchPresence(cluster, stopping.signal))
   const taking = guarded(() => takeUp(cluster))

@@ -276,7 +276,7 @@ function newJob(cluster: Cluster, wish: Wish, note: string, nowMs: number): Para
 /** Commits that a copy begins; the volume's own turn then tells its head. False when the volume has moved on meanwhile. */
 async function startCopy(cluster: Cluster, tx: ChangeTx, facts: Facts, wish: Wish): Promise<boolean> {
   const volume = await volumeById(tx, wish.volume.id)
-  if (!volume || volume.phase !== wish.volume.phase || volume.attachEpoch !== wish.volume.attachEpoch || !steady.has(volume.phase)) return false
+  if (!volume || cluster.leaving.has(volume.id) || volume.phase !== wish.volume.phase || volume.attachEpoch !== wish.volume.attachEpoch || !steady.has(volume.phase)) return false
   const extents = (await extentsOf(tx, volume.id)).filter((extent) => wish.extents.includes(extent.id) && (extent.leg === 'stale' || extent.leg === 'allocated') && extent.state === 'ready')
   if (extents.length !== wish.extents.length) return false
   if (volume.phase === 'detached' && volume.copyHead === '') {

@@ -39,4 +39,12 @@ describe('what a head remembers of changes', () => {
     changes.note(order(5, 0))
     expect(changes.spoil(id)).to.equal(true)
   })
+
+  it('is left alone by checkpoints while the volume is taken down, so that nothing of ours has it open', async () => {
+    const changes = remembering(order(4, 0))
+    const goOn = await changes.pause(id)
+    expect(changes.seen(id)).to.deep.equal({ settled: 1, broken: false })
+    goOn()
+    await changes.pause('another')
+  })
 })
