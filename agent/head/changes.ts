@@ -202,8 +202,8 @@ export function createChanges({ dm, slow, run, flush, logs, clock, log, checkpoi
 /** Whether this host has what remembering needs; said once why not. */
 export async function canRemember(run: Run, log: Log): Promise<boolean> {
   const needed: readonly (readonly [file: string, args: readonly string[]])[] = [['modprobe', ['-a', 'dm_era', 'loop']], ['era_invalidate', ['--version']], ['losetup', ['--version']]]
-  for (const [file, args] of needed) {
-    const { exit, stderr } = await run({ file, args, timeoutMs: 30_000 })
+  const results = await Promise.all(needed.map(async ([file, args]) => ({ file, ...await run({ file, args, timeoutMs: 30_000 }) })))
+  for (const { file, exit, stderr } of results) {
     if (exit.kind === 'code' && exit.code === 0) continue
     log.warn('changes can\'t be remembered on this host: a leg that was away is copied as a whole', { needs: file, why: exit.kind === 'not started' ? exit.reason : stderr.trim().slice(0, 300) })
     return false

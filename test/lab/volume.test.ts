@@ -86,8 +86,10 @@ describe('a volume, on real kernels', () => {
     await create(lab(), 'v', '64MiB', 2)
     await attach(lab(), 'v', 'hd1')
     const writer = await startWriter(lab(), 'hd1', '/dev/vsky/v')
+    const restarts = async (): Promise<number> => (await lab().vsky(['event', 'list', '--limit', '1000'])).stdout.split('\n').filter((line) => line.includes('agent restarted')).length
+    const before = await restarts()
     for (const host of ['hd1', 'st1', 'st2', 'st3']) await lab().service(host, 'kill9')
-    await new Promise((resolve) => setTimeout(resolve, 2500))
+    await eventually('all four are back', restarts, (count) => count >= before + 4)
     await lab().waitRegistered()
     const written = await writer.stop()
     expect(written.error).to.equal('')
