@@ -177,6 +177,25 @@ export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOpt
     }
   }
 
+  /**
+   * Makes devices. Where the kernel can't take up what was remembered of changes (its metadata is damaged) that is begun anew: a volume
+   * must not be lost for a memory of it. The manager is told that it is worth nothing.
+   */
+  async function create(volume: string, devices: readonly NewDevice[]): Promise<void> {
+    const name = nameOf(volume, 'changes')
+    try {
+      await dm.create(devices)
+    } catch (thrown) {
+      const at = devices.findIndex((each) => each.name === name)
+      const present = new Set((await devicesPresent()).map((each) => each.name))
+      if (at < 0 || present.has(name) || !devices.slice(0, at).every((each) => present.has(each.name))) throw thrown
+      log.error('what was remembered of changes is damaged, and is begun anew', { device: name, error: messageOf(thrown) })
+      await wipe(volume, 'meta-top')
+      await dm.create(devices.slice(at))
+      changes.distrust(volume)
+    }
+  }
+
   async function carryOut(wanted: VolumeWanted, steps: readonly HeadStep[], legs: ReadonlyMap<string, string>, copyLogs: ReadonlyMap<Part, CopyLog>): Promise<void> {
     for (let at = 0; at < steps.length;) {
       const step = steps[at]
@@ -185,7 +204,7 @@ export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOpt
       const batch = steps.slice(at).filter((each, index, rest) => each.do === 'create' && rest.slice(0, index).every((earlier) => earlier.do === 'create'))
       switch (step.do) {
         case 'create':
-          await dm.create(batch.flatMap((each) => (each.do !== 'create' ? [] : [device(wanted.volume, each.part, each.table, legs, copyLogs.get(each.part))])))
+          await create(wanted.volume, batch.flatMap((each) => (each.do !== 'create' ? [] : [device(wanted.volume, each.part, each.table, legs, copyLogs.get(each.part))])))
           break
         case 'reload': await reload(wanted, step.part, step.table, legs, copyLogs.get(step.part)); break
         case 'reinstate':

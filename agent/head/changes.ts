@@ -45,6 +45,8 @@ export interface Changes {
    * broken; true when a later order shows that it relies on it no longer, and only then may it be done.
    */
   spoil(volume: string): boolean
+  /** What is remembered was begun anew though it should have gone on: from the volume's next order on it is told as broken. */
+  distrust(volume: string): void
   /** Before `writtenSince`: what an agent that was killed may have left. */
   makeReady(volume: string): Promise<void>
   /** Blocks written in this era or later, everything that has reached a segment included. */
@@ -84,6 +86,7 @@ export interface ChangesOptions {
 export function createChanges({ dm, slow, run, flush, logs, clock, log, checkpointMs = CHECKPOINT_MS }: ChangesOptions): Changes {
   const all = new Map<string, Kept>()
   const stopping = new AbortController()
+  const distrusted = new Set<string>()
   let running: Promise<void> | undefined
 
   async function must(file: string, args: readonly string[], timeoutMs: number): Promise<string> {
@@ -146,11 +149,12 @@ export function createChanges({ dm, slow, run, flush, logs, clock, log, checkpoi
         all.delete(wanted.volume)
         return
       }
+      if (distrusted.has(wanted.volume)) all.delete(wanted.volume)
       const before = all.get(wanted.volume)
       if (before?.wanted.attachEpoch === wanted.attachEpoch) {
         before.wanted = wanted
         before.settled = Math.max(before.settled, wanted.changes.settled)
-      } else all.set(wanted.volume, { wanted, paused: false, under: Promise.resolve(), began: wanted.layout, settled: Math.max(1, wanted.changes.settled), broken: false, last: undefined })
+      } else all.set(wanted.volume, { wanted, paused: false, under: Promise.resolve(), began: wanted.layout, settled: Math.max(1, wanted.changes.settled), broken: distrusted.delete(wanted.volume), last: undefined })
       running ??= keepChecking()
     },
     forget(volume) { all.delete(volume) },
@@ -165,6 +169,7 @@ export function createChanges({ dm, slow, run, flush, logs, clock, log, checkpoi
       if (kept) kept.broken = true
       return kept?.wanted.changes?.settled === 0 && kept.wanted.layout > kept.began
     },
+    distrust(volume) { distrusted.add(volume) },
     async makeReady(volume) {
       await message(volume, 'drop_metadata_snap').catch(() => undefined) // there seldom is one
     },

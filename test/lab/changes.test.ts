@@ -173,6 +173,26 @@ describe('bringing a leg up to date by what changed, on real kernels', () => {
     await expectEqual()
   })
 
+  it('what is remembered is damaged: the volume is there all the same, and all is copied', async () => {
+    const before = await newVolume('64MiB', 2)
+    await write('hd1', 0, 4)
+    await detach(lab(), 'v')
+    for (const leg of before.segments[0]?.legs ?? []) {
+      await lab().must(leg.host, ['dd', 'if=/dev/urandom', `of=/dev/vsky_${leg.disk}/${leg.extent}`, 'bs=1M', 'seek=64', 'count=1', 'oflag=direct', 'status=none'])
+    }
+    await attach(lab(), 'v', 'hd1')
+    const gone = serverOf(before, 1)
+    await lab().powerOff(gone)
+    await write('hd1', 16, 4)
+    await lab().powerOn(gone)
+    await eventually('the server is back', () => lab().json<readonly { name: string; state: string }[]>(['host', 'list']), (hosts) => hosts.every((host) => host.state === 'online'))
+    await whole()
+    expect(await copies()).to.include('all of it')
+    await detach(lab(), 'v')
+    await attach(lab(), 'v', 'hd1')
+    await write('hd1', 24, 4)
+  })
+
   it('an agent that is killed while a list is made leaves nothing behind, and the copy is made', async () => {
     const before = await newVolume('128MiB', 2)
     const gone = serverOf(before, 1)
