@@ -1,8 +1,9 @@
 /** Questions to a lab's manager from this very process: starting a `vsky` for every look would take the processors from the guests. */
+import { setTimeout } from 'node:timers/promises'
 import { apiMethods } from '../../lib/api/methods.js'
 import type { ApiName, ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { loadTls } from '../../lib/host/pki.js'
-import { createRpcClient } from '../../lib/rpc/client.js'
+import { createRpcClient, TransportError } from '../../lib/rpc/client.js'
 import type { RpcClient } from '../../lib/rpc/client.js'
 import type { Lab } from './lab.js'
 
@@ -12,12 +13,23 @@ async function connect(lab: Lab): Promise<RpcClient> {
   return createRpcClient({ url: `unix:${lab.managerSocket}`, tls: await loadTls(lab.adminTlsDir) })
 }
 
-/** One call, tried once. Rejects as the RPC client does. */
-export async function ask<N extends ApiName>(lab: Lab, name: N, params: ApiParams<N>, timeoutMs = 5000): Promise<ApiResult<N>> {
+const PAUSE_MS = 100
+
+/** One question, asked again while the manager is not there, for `timeoutMs` in all. Rejects as the RPC client does. */
+export async function ask<N extends ApiName>(lab: Lab, name: N, params: ApiParams<N>, timeoutMs = 10_000): Promise<ApiResult<N>> {
   const client = clients.get(lab) ?? connect(lab)
   clients.set(lab, client)
-  const answer = await (await client).call(apiMethods[name].name, [params], { timeoutMs })
-  return apiMethods[name].result.parse(answer, '') as ApiResult<N>
+  const until = performance.now() + timeoutMs
+  for (;;) {
+    const left = until - performance.now()
+    try {
+      const answer = await (await client).call(apiMethods[name].name, [params], { timeoutMs: Math.max(left, PAUSE_MS) })
+      return apiMethods[name].result.parse(answer, '') as ApiResult<N>
+    } catch (thrown) {
+      if (!(thrown instanceof TransportError) || thrown.kind === 'aborted' || left <= PAUSE_MS) throw thrown
+      await setTimeout(PAUSE_MS)
+    }
+  }
 }
 
 /** What `vsky NOUN VERB [THING] --json` would print, for the questions that are asked over and over; undefined for all others. */
