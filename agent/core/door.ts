@@ -107,7 +107,8 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
     order(m.prepareDisk, ({ disk }) => `disk ${disk}`, (params, stillMine) => storage().prepareDisk(params, stillMine)),
     order(m.releaseDisk, ({ disk }) => `disk ${disk}`, async ({ disk }, stillMine) => { await storage().releaseDisk(disk, stillMine); return {} }),
     order(m.ensureExtents, () => 'extents', ({ extents, chap }, stillMine) => storage().ensureExtents(extents, chap, stillMine)),
-    order(m.removeExtents, () => 'extents', async ({ extents }, stillMine) => { await storage().removeExtents(extents, stillMine); return {} }),
+    // Overwriting takes minutes, and what is wanted elsewhere meanwhile must not wait for it; the role keeps the two apart.
+    order(m.removeExtents, ({ extents }) => `removal of ${extents.map((each) => each.extent).sort()[0] ?? 'nothing'}`, async ({ extents }, stillMine) => { await storage().removeExtents(extents, stillMine); return {} }),
     order(m.banInitiator, ({ initiator }) => `initiator ${initiator}`, async ({ initiator }, stillMine) => { await storage().banInitiator(initiator, stillMine); return {} }),
     order(m.attachVolume, ({ volume }) => `volume ${volume.volume}`, ({ volume }, stillMine) => head().attachVolume(volume, stillMine)),
     order(m.mendVolume, ({ volume }) => `volume ${volume}`, (params, stillMine) => head().mendVolume(params, stillMine)),

@@ -2,11 +2,11 @@
  * The door to the kernel's iSCSI target (LIO): its configuration tree, by plain file calls, some milliseconds each. Only our own target
  * and our own group of backstores are read or written; all others are told as foreign.
  */
-import { mkdir, readFile, readdir, readlink, rmdir, symlink, unlink, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, readdir, readlink, realpath, rmdir, symlink, unlink, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { Fault, messageOf } from '../../lib/faults.js'
 import { isErrno } from '../../lib/host/files.js'
-import type { Run } from '../../lib/ports.js'
+import type { Clock, Run } from '../../lib/ports.js'
 import type { Chap, ForeignSeen } from '../../lib/wire/agent.js'
 import type { TargetStep, TargetTree } from './target.js'
 
@@ -14,8 +14,15 @@ const ROOT = '/sys/kernel/config/target'
 /** Our group of backstores: a number that nobody else is likely to take (targetcli counts from 0). */
 const GROUP = 'iblock_7717'
 
+/**
+ * How long commands on a LUN may take to end once nobody can send it more, ms. The kernel waits for them when it removes a LUN or ends a
+ * session, without limit and with the whole tree locked, so that must not even begin while a disk does not answer.
+ */
+const DRAIN_MS = 5000
+
 export interface LioOptions {
   readonly run: Run
+  readonly clock: Clock
   /** The only target of this server. */
   readonly target: string
   readonly addresses: readonly string[]
@@ -32,7 +39,7 @@ export interface Lio {
   hasSession(initiator: string): Promise<boolean>
 }
 
-export function createLio({ run, target, addresses }: LioOptions): Lio {
+export function createLio({ run, clock, target, addresses }: LioOptions): Lio {
   const tpg = join(ROOT, 'iscsi', target, 'tpgt_1')
   const store = (extent: string): string => join(ROOT, 'core', GROUP, extent)
   const acl = (initiator: string): string => join(tpg, 'acls', initiator)
@@ -75,11 +82,31 @@ export function createLio({ run, target, addresses }: LioOptions): Lio {
     return { backstores: new Set((await list(join(ROOT, 'core', GROUP))).filter((name) => /^[0-9a-f]{32}$/.test(name))), luns, acls }
   }
 
-  async function step(each: TargetStep, chapOf: (initiator: string) => Chap | undefined): Promise<void> {
+  /** Waits until no command is under way on a LUN that nobody can reach any more. */
+  async function drained(lun: number): Promise<void> {
+    const extent = await linkIn(join(tpg, 'lun', `lun_${lun}`)).catch(() => undefined)
+    if (extent === undefined) return
+    const until = clock.monoMs() + DRAIN_MS
+    for (;;) {
+      const inFlight = await inFlightOn(store(extent))
+      if (inFlight === 0) return
+      if (clock.monoMs() > until) throw new Fault('agent failed', `${inFlight} requests on extent ${extent} do not end: its disk does not answer`)
+      await clock.sleep(50)
+    }
+  }
+
+  /** `unmapped`: what the steps before took from each initiator. */
+  async function step(each: TargetStep, unmapped: Map<string, number[]>, chapOf: (initiator: string) => Chap | undefined): Promise<void> {
     switch (each.do) {
-      case 'unmap': return removeLinked(join(acl(each.initiator), `lun_${each.lun}`))
-      case 'remove acl': return removeDirectory(acl(each.initiator))
-      case 'remove lun': return removeLinked(join(tpg, 'lun', `lun_${each.lun}`))
+      case 'unmap':
+        unmapped.set(each.initiator, [...unmapped.get(each.initiator) ?? [], each.lun])
+        return removeLinked(join(acl(each.initiator), `lun_${each.lun}`))
+      case 'remove acl':
+        for (const lun of unmapped.get(each.initiator) ?? []) await drained(lun)
+        return removeDirectory(acl(each.initiator))
+      case 'remove lun':
+        await drained(each.lun)
+        return removeLinked(join(tpg, 'lun', `lun_${each.lun}`))
       case 'remove backstore': return removeDirectory(store(each.extent))
       case 'add backstore':
         await make(store(each.extent))
@@ -118,9 +145,10 @@ export function createLio({ run, target, addresses }: LioOptions): Lio {
   return {
     open, read,
     async apply(steps, chapOf) {
+      const unmapped = new Map<string, number[]>()
       for (const each of steps) {
         try {
-          await step(each, chapOf)
+          await step(each, unmapped, chapOf)
         } catch (thrown) {
           throw thrown instanceof Fault ? thrown : new Fault('agent failed', `Cannot change the exports (${JSON.stringify(each)}): ${messageOf(thrown)}`, { cause: thrown })
         }
@@ -162,6 +190,17 @@ async function list(path: string): Promise<readonly string[]> {
 async function linkIn(path: string): Promise<string | undefined> {
   const link = (await readdir(path, { withFileTypes: true })).find((each) => each.isSymbolicLink())
   return link && basename(await readlink(join(path, link.name)))
+}
+
+/** Requests under way on the device of a backstore; 0 when that can't be told. */
+async function inFlightOn(backstore: string): Promise<number> {
+  try {
+    const device = await realpath((await readFile(join(backstore, 'udev_path'), 'utf8')).trim())
+    const counts = await readFile(join('/sys/class/block', basename(device), 'inflight'), 'utf8')
+    return counts.trim().split(/\s+/).reduce((sum, each) => sum + Number(each), 0)
+  } catch {
+    return 0
+  }
 }
 
 async function removeLinked(path: string): Promise<void> {

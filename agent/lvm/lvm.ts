@@ -1,19 +1,21 @@
 /**
  * The door to LVM. It runs with a configuration of its own for each disk, in which that one device is accepted and all others are
  * rejected: LVM can't scan, lock or change what isn't ours, and a hung disk holds up nobody else. Several commands go through one
- * process, because in it they cost a tenth of a process each.
+ * process, because in it they cost a tenth of a process each. A process that a disk holds up is waited for as long as a healthy one
+ * may take, and then left alone: the kernel lets it end when the disk answers again, and until then that disk has no other.
  */
 import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Fault } from '../../lib/faults.js'
 import { failureText } from '../../lib/host/failure-text.js'
 import { writeDurably } from '../../lib/host/files.js'
-import type { Run } from '../../lib/ports.js'
+import type { Clock, Run } from '../../lib/ports.js'
 import { poolReportCommand, readPool } from './report.js'
 import type { PoolReport } from './report.js'
 
 export interface LvmOptions {
   readonly run: Run
+  readonly clock: Clock
   /** Where the configurations go: one folder a disk. */
   readonly dir: string
   readonly udev: boolean
@@ -22,7 +24,7 @@ export interface LvmOptions {
 }
 
 export interface Lvm {
-  /** Runs commands in order on one disk's volume group, then reports it. Throws `agent failed` when LVM can't be run or times out. */
+  /** Runs commands in order on one disk's volume group, then reports it. Throws `agent failed` when LVM can't be run, or the disk does not answer. */
   batch(disk: string, device: string, commands: readonly string[]): Promise<{ readonly pool: PoolReport | undefined; readonly complaint: string }>
 }
 
@@ -34,11 +36,18 @@ export function lvPath(disk: string, extent: string): string {
   return `/dev/${vgName(disk)}/${extent}`
 }
 
-const TIMEOUT_MS = 60_000
+/** A report, ms; it takes some 60. */
+const REPORT_MS = 10_000
+/** A command more, ms: with thousands of extents on a disk it takes up to 400. */
+const COMMAND_MS = 1000
+/** LVM is not killed where it can be helped: that could be in the middle of writing its metadata. */
+const TIMEOUT_MS = 3_600_000
 
-export function createLvm({ run, dir, udev, types }: LvmOptions): Lvm {
+export function createLvm({ run, clock, dir, udev, types }: LvmOptions): Lvm {
   const written = new Map<string, string>()
   const tails = new Map<string, Promise<unknown>>()
+  /** Disk → when it was asked what it has not answered yet, by the monotonic clock. */
+  const silent = new Map<string, number>()
   const configure = async (disk: string, device: string): Promise<string> => {
     const folder = join(dir, disk)
     if (written.get(disk) === device) return folder
@@ -49,7 +58,7 @@ export function createLvm({ run, dir, udev, types }: LvmOptions): Lvm {
   }
   return {
     batch(disk, device, commands) {
-      const work = async (): ReturnType<Lvm['batch']> => {
+      const ask = async (): ReturnType<Lvm['batch']> => {
         const folder = await configure(disk, device)
         const input = [...commands, poolReportCommand(vgName(disk)), ''].join('\n')
         const request = {
@@ -60,12 +69,32 @@ export function createLvm({ run, dir, udev, types }: LvmOptions): Lvm {
         if (result.exit.kind !== 'code') throw new Fault('agent failed', failureText(request, result))
         return { pool: readPool(result.stdout), complaint: complaintOf(result.stderr) }
       }
-      // One at a time per disk: LVM's own lock would make them wait anyway, past their deadlines.
+      const work = async (): ReturnType<Lvm['batch']> => {
+        const since = silent.get(disk)
+        if (since !== undefined) throw doesNotAnswer(disk, device, clock.monoMs() - since)
+        const began = clock.monoMs()
+        const ended = new AbortController()
+        const answer = ask().finally(() => {
+          ended.abort()
+          silent.delete(disk)
+        })
+        answer.catch(() => undefined)
+        const patience = clock.sleep(REPORT_MS + commands.length * COMMAND_MS, ended.signal).then((): never => {
+          silent.set(disk, began)
+          throw doesNotAnswer(disk, device, clock.monoMs() - began)
+        }, () => answer)
+        return Promise.race([answer, patience])
+      }
+      // One at a time per disk: LVM's own lock would make them wait anyway.
       const mine = (tails.get(disk) ?? Promise.resolve()).then(work, work)
       tails.set(disk, mine.catch(() => undefined))
       return mine
     },
   }
+}
+
+function doesNotAnswer(disk: string, device: string, ms: number): Fault {
+  return new Fault('agent failed', `disk ${disk} at ${device} has not answered for ${Math.round(ms / 1000)} s`)
 }
 
 /** What LVM said went wrong, without its regular warnings. */

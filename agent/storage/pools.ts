@@ -21,6 +21,10 @@ import type { StorageRecord } from './record.js'
 const PE = limits.physicalExtent
 /** Cleaned at a time, physical extents: 2 GiB. Little is done twice after a crash, and progress can be seen. */
 const RANGE = 512
+/** Overwritten at a time, bytes: some seconds, after which a newer manager may say otherwise. */
+const ZERO_BYTES = 1024n ** 3n
+/** As slow as a disk may be, ms for one piece. */
+const ZERO_MS = 5 * 60_000
 const WIPE = 'vsky_wipe'
 /** How long a call waits for the cleaner to make enough room, ms. */
 const CLEAN_WAIT_MS = 60_000
@@ -30,8 +34,11 @@ export interface Pools {
   stop(): Promise<void>
   prepare(disk: string, device: string, force: boolean, stillMine: StillMine): Promise<DiskSeen>
   release(disk: string, stillMine: StillMine): Promise<void>
-  /** Makes the missing ones of these extents, all on one disk, and their tags right. Throws Fault; what was made by then stays. */
-  ensure(disk: string, extents: readonly ExtentWanted[]): Promise<void>
+  /**
+   * Makes the missing ones of these extents, all on one disk, and their tags right. Throws Fault; what was made by then stays.
+   * `stillWanted` throws when they are not, before anything is made.
+   */
+  ensure(disk: string, extents: readonly ExtentWanted[], stillWanted: () => void): Promise<void>
   /** Overwrites and removes. An absent one is done already. */
   remove(disk: string, extents: readonly string[], stillMine: StillMine): Promise<void>
   /** Newest report of each disk, read anew. */
@@ -72,10 +79,22 @@ export function createPools({ lvm, run, record, clock, log }: PoolsOptions): Poo
     return known.get(disk) ?? (await pool(disk)).pool
   }
 
-  async function zero(path: string): Promise<void> {
-    const request = { file: 'blkdiscard', args: ['-z', path], timeoutMs: 15 * 60_000 }
-    const result = await run(request)
-    if (result.exit.kind !== 'code' || result.exit.code !== 0) throw new Fault('agent failed', failureText(request, result))
+  /** Overwriting takes a disk's whole rate: twice at once would only be slower. */
+  const removals = new Map<string, Promise<unknown>>()
+  function oneRemoval(disk: string, work: () => Promise<void>): Promise<void> {
+    const mine = (removals.get(disk) ?? Promise.resolve()).then(work, work)
+    removals.set(disk, mine.catch(() => undefined))
+    return mine
+  }
+
+  /** In pieces: `goOn` throws between two of them when it is not to be ended. */
+  async function zero(path: string, bytes: bigint, goOn: () => void): Promise<void> {
+    for (let at = 0n; at < bytes; at += ZERO_BYTES) {
+      goOn()
+      const request = { file: 'blkdiscard', args: ['-z', '-o', String(at), '-l', String(bytes - at < ZERO_BYTES ? bytes - at : ZERO_BYTES), path], timeoutMs: ZERO_MS }
+      const result = await run(request)
+      if (result.exit.kind !== 'code' || result.exit.code !== 0) throw new Fault('agent failed', failureText(request, result))
+    }
   }
 
   /** Cleans from the mark to the end. A wipe volume left by a crash is removed first: its range is simply done again. */
@@ -88,7 +107,7 @@ export function createPools({ lvm, run, record, clock, log }: PoolsOptions): Poo
       now = await pool(disk, [`lvcreate -y -Zn -Wn -ay -n ${WIPE} -l ${end - cleanMark} ${vgName(disk)} ${deviceOf(disk)}:${cleanMark}-${end - 1}`])
       if (!now.pool.volumes.some((each) => each.name === WIPE)) throw new Fault('agent failed', `disk ${disk} can't be cleaned from ${cleanMark} on: ${now.complaint}`)
       // Reading first leaves a new disk, and a thin one, untouched. The wipe volume is new, so nothing of it is in any cache.
-      if (!await isZero(lvPath(disk, WIPE))) await zero(lvPath(disk, WIPE))
+      if (!await isZero(lvPath(disk, WIPE))) await zero(lvPath(disk, WIPE), BigInt(end - cleanMark) * PE, () => { stopping.signal.throwIfAborted() })
       now = await pool(disk, [
         `lvremove -f ${vgName(disk)}/${WIPE}`, `vgchange --deltag vsky.clean=${cleanMark} --addtag vsky.clean=${end} ${vgName(disk)}`,
       ])
@@ -181,10 +200,11 @@ export function createPools({ lvm, run, record, clock, log }: PoolsOptions): Poo
       known.delete(disk)
       await record.change((draft) => { draft.disks.delete(disk) })
     },
-    async ensure(disk, extents) {
+    async ensure(disk, extents, stillWanted) {
       const until = clock.monoMs() + CLEAN_WAIT_MS
       for (;;) {
         const now = await knownPool(disk)
+        stillWanted()
         const { commands, missing } = planExtents(disk, deviceOf(disk), now, extents)
         if (commands.length > 0) {
           const { pool: after, complaint } = await pool(disk, commands)
@@ -198,19 +218,18 @@ export function createPools({ lvm, run, record, clock, log }: PoolsOptions): Poo
         await clock.sleep(300)
       }
     },
-    async remove(disk, extents, stillMine) {
+    remove: (disk, extents, stillMine) => oneRemoval(disk, async () => {
       const now = await knownPool(disk)
       const there = extents.filter((extent) => now.volumes.some((each) => each.name === extent))
       if (there.length === 0) return
       const asleep = there.filter((extent) => now.volumes.some((each) => each.name === extent && !each.active))
       if (asleep.length > 0) await pool(disk, [`lvchange -ay ${asleep.map((extent) => `${vgName(disk)}/${extent}`).join(' ')}`])
-      stillMine()
-      for (const extent of there) await zero(lvPath(disk, extent))
+      for (const extent of there) await zero(lvPath(disk, extent), now.volumes.find((each) => each.name === extent)?.bytes ?? 0n, stillMine)
       stillMine()
       const { pool: after, complaint } = await pool(disk, [`lvremove -f ${there.map((extent) => `${vgName(disk)}/${extent}`).join(' ')}`])
       const left = there.filter((extent) => after.volumes.some((each) => each.name === extent))
       if (left.length > 0) throw new Fault('agent failed', `disk ${disk}: ${left.length} extents could not be removed: ${complaint}`)
-    },
+    }),
     look() {
       return Promise.all(record.disks().map(async ({ disk, device }) => {
         try {

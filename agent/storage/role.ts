@@ -38,9 +38,9 @@ const BAN_WAIT_MS = 5000
 export async function createStorageRole(options: StorageOptions): Promise<StorageRole> {
   const { host, initiator, stateDir, dataAddresses, run, log, clock } = options
   const record = await openRecord(stateDir)
-  const lvm = createLvm({ run, dir: join(stateDir, 'lvm'), udev: options.udev, types: options.lvmTypes })
+  const lvm = createLvm({ run, clock, dir: join(stateDir, 'lvm'), udev: options.udev, types: options.lvmTypes })
   const pools = createPools({ lvm, run, record, clock, log })
-  const lio = createLio({ run, target: targetName(host), addresses: dataAddresses })
+  const lio = createLio({ run, clock, target: targetName(host), addresses: dataAddresses })
   return storageRole({ initiator, target: targetName(host), addresses: dataAddresses, record, pools, lio, log, clock })
 }
 
@@ -68,26 +68,35 @@ function storageRole({ initiator: self, target, addresses, record, pools, lio, l
   }
   /** The exclusive open of an exported backstore would keep this host's own mirror from its logical volume: that one is not exported. */
   const exported = (extent: ExtentWanted): boolean => !extent.initiators.includes(self)
-  const applyExports = async (ids: ReadonlySet<string>): Promise<void> => {
-    const wanted = record.extents().filter((extent) => ids.has(extent.extent) && exported(extent))
-      .map((extent) => ({ extent: extent.extent, lun: extent.lun, device: lvPath(extent.disk, extent.extent), initiators: extent.initiators }))
-    await lio.apply(targetSteps(await lio.read(), wanted, (extent) => ids.has(extent)), (initiator) => record.chapOf(initiator))
+  /** Disk by disk, so that one that does not answer holds up no other. Throws what went wrong when all are done. */
+  const applyExports = async (extents: readonly ExtentRemoved[]): Promise<void> => {
+    const failures: string[] = []
+    for (const group of groupByDisk(extents).values()) {
+      const ids = new Set(group.map((each) => each.extent))
+      const wanted = record.extents().filter((extent) => ids.has(extent.extent) && exported(extent))
+        .map((extent) => ({ extent: extent.extent, lun: extent.lun, device: lvPath(extent.disk, extent.extent), initiators: extent.initiators }))
+      try {
+        await lio.apply(targetSteps(await lio.read(), wanted, (extent) => ids.has(extent)), (initiator) => record.chapOf(initiator))
+      } catch (thrown) {
+        failures.push(messageOf(thrown))
+      }
+    }
+    if (failures.length > 0) throw new Fault('agent failed', failures.join('; '))
   }
   /** Extents that a manager has said something of since the start. */
   const told = new Set<string>()
+  /** Extents whose removal was ordered since the start. Their ids are never given again, so an order that wants one was made before. */
+  const doomed = new Set<string>()
+  function refuseDoomed(extents: readonly ExtentRemoved[]): void {
+    const gone = extents.find((each) => doomed.has(each.extent))
+    if (gone) throw new Fault('agent failed', `extent ${gone.extent} was removed by a later order`)
+  }
   const stopping = new AbortController()
   let later: Promise<void> = Promise.resolve()
 
   async function restore(): Promise<void> {
-    // Disk by disk, so that a dead one doesn't keep the others' exports down.
-    const disks = new Set(record.extents().map((extent) => extent.disk))
-    for (const disk of disks) {
-      try {
-        await oneAtATime(() => applyExports(new Set(record.extents().filter((extent) => extent.disk === disk && !told.has(extent.extent)).map((extent) => extent.extent))))
-      } catch (thrown) {
-        log.error('exports of a disk did not come back', { disk, error: messageOf(thrown) })
-      }
-    }
+    await oneAtATime(() => applyExports(record.extents().filter((extent) => !told.has(extent.extent))))
+      .catch((thrown: unknown) => { log.error('some exports did not come back', { error: messageOf(thrown) }) })
   }
 
   return {
@@ -112,34 +121,36 @@ function storageRole({ initiator: self, target, addresses, record, pools, lio, l
     async ensureExtents(extents, chap, stillMine) {
       const byDisk = groupByDisk(extents)
       for (const disk of byDisk.keys()) if (record.deviceOf(disk) === undefined) throw new Fault('unknown disk', `disk ${disk} is not one of this server's`)
-      await Promise.all([...byDisk].map(([disk, some]) => pools.ensure(disk, some)))
+      refuseDoomed(extents)
+      await Promise.all([...byDisk].map(([disk, some]) => pools.ensure(disk, some, () => { refuseDoomed(some) })))
       await oneAtATime(async () => {
         stillMine()
+        refuseDoomed(extents)
         await record.change((draft) => {
           for (const each of chap) draft.chap.set(each.initiator, each)
           for (const extent of extents) draft.extents.set(extent.extent, extent)
         })
         for (const { extent } of extents) told.add(extent)
-        await applyExports(new Set(extents.map((extent) => extent.extent)))
+        await applyExports(extents)
       })
       return { target, addresses }
     },
     async removeExtents(extents, stillMine) {
-      const ids = new Set(extents.map((extent) => extent.extent))
       await oneAtATime(async () => {
         stillMine()
-        await record.change((draft) => { for (const id of ids) draft.extents.delete(id) })
-        await applyExports(ids)
+        for (const { extent } of extents) doomed.add(extent)
+        await record.change((draft) => { for (const { extent } of extents) draft.extents.delete(extent) })
+        await applyExports(extents)
       })
       const failures: string[] = []
-      for (const disk of new Set(extents.map((extent) => extent.disk))) {
+      await Promise.all([...groupByDisk(extents)].map(async ([disk, some]) => {
         try {
-          if (record.deviceOf(disk) !== undefined) await pools.remove(disk, extents.filter((extent) => extent.disk === disk).map((extent) => extent.extent), stillMine)
+          if (record.deviceOf(disk) !== undefined) await pools.remove(disk, some.map((each) => each.extent), stillMine)
         } catch (thrown) {
           if (thrown instanceof Fault && thrown.fault === 'stale epoch') throw thrown
           failures.push(messageOf(thrown))
         }
-      }
+      }))
       if (failures.length > 0) throw new Fault('agent failed', failures.join('; '))
     },
     banInitiator: (initiator, stillMine) => oneAtATime(async () => {
@@ -165,8 +176,10 @@ function storageRole({ initiator: self, target, addresses, record, pools, lio, l
   }
 }
 
-function groupByDisk(extents: readonly ExtentWanted[]): Map<string, ExtentWanted[]> {
-  const groups = new Map<string, ExtentWanted[]>()
+type ExtentRemoved = Pick<ExtentWanted, 'extent' | 'disk'>
+
+function groupByDisk<E extends ExtentRemoved>(extents: readonly E[]): Map<string, E[]> {
+  const groups = new Map<string, E[]>()
   for (const extent of extents) groups.set(extent.disk, [...groups.get(extent.disk) ?? [], extent])
   return groups
 }

@@ -5,7 +5,7 @@
 import { agentMethods } from '../../lib/wire/agent.js'
 import type { Chap, ExtentWanted } from '../../lib/wire/agent.js'
 import { extentWanted, headOf } from '../plan/exports.js'
-import type { HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
+import type { ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
 import { allDisks, allHosts } from '../store/hosts.js'
 import { droppingOnHost, extentsOnHost, removeExtent, segmentsOf, volumeById } from '../store/volumes.js'
 import type { Cluster } from './cluster.js'
@@ -74,18 +74,26 @@ async function send(cluster: Cluster, host: HostRow, { extents, chap }: WantedOn
   }
 }
 
-/** Has a host remove its tombstones, and forgets each when the host has confirmed. Gives how many are gone. */
+/** Bytes in one order to remove: at 50 MB/s they are overwritten within the time that a call may take. */
+const REMOVAL_BYTES = 16n * 1024n ** 3n
+const REMOVAL_MS = 6 * 60_000
+
+/**
+ * Has a host remove its tombstones on usable disks, one order's worth, and forgets each when the host has confirmed. Gives how many are gone.
+ * Not under the host's mutex: it takes minutes, and the agent refuses an older order that would still want one of them.
+ */
 export async function dropTombstones(cluster: Cluster, host: HostRow, usable: (disk: string) => boolean): Promise<number> {
-  return cluster.exclusively(`exports ${host.name}`, async () => {
-    const all = (await droppingOnHost(cluster.store.read, host.name)).filter((extent) => usable(extent.disk))
-    for (let at = 0; at < all.length; at += BATCH) {
-      const batch = all.slice(at, at + BATCH)
-      await cluster.agents.call(host, agentMethods.removeExtents,
-        { extents: batch.map((extent) => ({ extent: extent.id, disk: extent.disk })) }, { timeoutMs: 90_000 })
-      await cluster.store.change(async (tx) => {
-        for (const extent of batch) await removeExtent(tx, extent.id)
-      })
-    }
-    return all.length
+  const batch: ExtentRow[] = []
+  let bytes = 0n
+  for (const extent of await droppingOnHost(cluster.store.read, host.name)) {
+    if (!usable(extent.disk) || batch.length === BATCH || (batch.length > 0 && bytes + extent.bytes > REMOVAL_BYTES)) continue
+    batch.push(extent)
+    bytes += extent.bytes
+  }
+  if (batch.length === 0) return 0
+  await cluster.agents.call(host, agentMethods.removeExtents, { extents: batch.map((extent) => ({ extent: extent.id, disk: extent.disk })) }, { timeoutMs: REMOVAL_MS })
+  await cluster.store.change(async (tx) => {
+    for (const extent of batch) await removeExtent(tx, extent.id)
   })
+  return batch.length
 }

@@ -9,12 +9,11 @@ import { compareHost } from '../plan/compare-host.js'
 import { headOf } from '../plan/exports.js'
 import type { DiskRow, HostRow } from '../state/rows.js'
 import { allDisks, findHost, setDiskState, updateDisk } from '../store/hosts.js'
-import { aboutsOpen } from '../store/requests.js'
 import { loadSettings } from '../store/settings.js'
 import { allVolumes, extentsOnHost, volumesOnHead } from '../store/volumes.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
-import { dropTombstones, pushChosen, wantedOnHost } from './exports.js'
+import { pushChosen, wantedOnHost } from './exports.js'
 import { noteSeen } from './up.js'
 import type { Next } from './work.js'
 
@@ -32,16 +31,13 @@ export async function hostTurn(cluster: Cluster, name: string): Promise<Next> {
   await recordDisks(cluster, host, seen)
   const difference = compareHost(await wanted(cluster, host), seen)
   cluster.foreign.set(name, difference.foreign)
-  const ready = new Set(seen.disks.filter((disk) => disk.state === 'ready').map((disk) => disk.disk))
   if (difference.ensure.length > 0) {
     const differing = new Set(difference.ensure.map((extent) => extent.extent))
     const sent = await pushChosen(cluster, host, ({ extents }) => extents.filter((extent) => differing.has(extent.extent)))
     cluster.log.info('a storage server was put right', { host: name, extents: String(sent) })
   }
   for (const volume of difference.detach) await takeAway(cluster, host, volume)
-  if (await dropTombstones(cluster, host, (disk) => ready.has(disk)) > 0) cluster.work.kick('repair', 'cluster') // there is room again
-  const pending = await aboutsOpen(cluster.store.read)
-  for (const about of pending) cluster.work.kick('gone', about)
+  cluster.work.kick('tombstones', name)
   for (const volume of await volumesOnHead(cluster.store.read, name)) cluster.work.kick('volume', volume.id)
   return difference.ensure.length > 0 ? 2000 : LOOK_AGAIN_MS
 }

@@ -19,6 +19,7 @@ import { createProgress } from './progress.js'
 import { createSettled } from './settled.js'
 import { repairTurn } from './repair.js'
 import { spareTurn } from './spare.js'
+import { tombstonesTurn } from './tombstones-turn.js'
 import { exportsTurn } from './up.js'
 import { volumeTurn } from './volume-turn.js'
 import { createWork } from './work.js'
@@ -57,6 +58,7 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
     host: (id) => hostTurn(cluster, id),
     head: (id) => headTurn(cluster, id),
     disk: (id) => diskTurn(cluster, id),
+    tombstones: (id) => tombstonesTurn(cluster, id),
     gone: (id) => goneTurn(cluster, id),
     repair: () => repairTurn(cluster),
     spare: (id) => spareTurn(cluster, id),

@@ -139,9 +139,11 @@ export async function droppingOnHost(db: Reader, host: string): Promise<readonly
   return (await db.all(`select * from extents where host = ? and state = 'dropping' order by id`, [host])).map(extentOf)
 }
 
-/** Hosts that still hold tombstones of a volume. */
+/** Hosts that still hold tombstones of a volume, on disks that are well. */
 export async function hostsDropping(db: Reader, volume: string): Promise<readonly string[]> {
-  return (await db.all(`select distinct host from extents where volume = ? and state = 'dropping' order by host`, [volume])).map((row) => textOf(row, 'host'))
+  return (await db.all(
+    `select distinct e.host as host from extents e join disks d on d.id = e.disk where e.volume = ? and e.state = 'dropping' and d.state not in ('missing', 'failed') order by e.host`, [volume],
+  )).map((row) => textOf(row, 'host'))
 }
 
 export async function addExtent(tx: Tx, extent: Omit<ExtentRow, 'lun' | 'state' | 'leg' | 'staleSince' | 'retryAt' | 'since' | 'doubt'>, leg: LegState): Promise<void> {

@@ -91,6 +91,37 @@ describe('putting right what was lost, on real kernels', () => {
     await lab().json(['disk', 'use', label])
   })
 
+  it('a leg that is being copied to fails again and again, flushes and all: each time the writer goes on, and in the end it is whole', async () => {
+    const { host, number } = diskOf(await attachNew('v', '64MiB', 2), 1)
+    const writer = await startWriter(lab(), 'hd1', '/dev/vsky/v')
+    const legOf = (volume: VolumeView): string => volume.segments[0]?.legs.find((leg) => leg.host === host)?.state ?? ''
+    for (const afterMs of [0, 500, 1400]) {
+      await lab().faults.set(host, number, { kind: 'fail', direction: 'write' })
+      await eventually('its leg is stale', () => show(lab(), 'v'), (volume) => legOf(volume) === 'stale', 30_000)
+      await lab().faults.heal(host, number)
+      await eventually('it is copied to', () => show(lab(), 'v'), (volume) => legOf(volume) !== 'stale', 60_000)
+      await pause(afterMs)
+    }
+    await whole('v')
+    await expectKept(writer, 'v')
+  })
+
+  it('a disk that answers nothing holds up its own legs and nothing else of its server', async () => {
+    const { host, number, label } = diskOf(await attachNew('v', '64MiB', 2), 1)
+    const writer = await startWriter(lab(), 'hd1', '/dev/vsky/v')
+    await lab().faults.set(host, number, { kind: 'hang' })
+    await eventually('its leg is stale', () => show(lab(), 'v'), (volume) => volume.segments[0]?.legs.some((leg) => leg.host === host && leg.state === 'stale') ?? false, 40_000)
+    await eventually('it is known', () => lab().json<{ state: string }>(['disk', 'show', label]), ({ state }) => state === 'failed', 60_000)
+    await create(lab(), 'w', '64MiB', 4) // on every server
+    expect((await attach(lab(), 'w', 'hd2')).segments[0]?.legs.map((leg) => leg.state)).to.deep.equal(Array(4).fill('insync'))
+    await detach(lab(), 'w')
+    await remove(lab(), 'w')
+    await lab().faults.heal(host, number)
+    await eventually('it is well again', () => lab().json<{ state: string }>(['disk', 'show', label]), ({ state }) => state === 'ready', 60_000)
+    await whole('v')
+    await expectKept(writer, 'v')
+  })
+
   it('a flush fails and the kernel forgets it, with no agent awake to see: the agent finds what is held, and it goes on', async () => {
     const { host, number } = diskOf(await attachNew('v', '64MiB', 2), 0)
     const flush = (): ReturnType<Lab['exec']> => lab().exec('hd1', ['sync', '/dev/vsky/v'], { timeoutMs: 60_000 })

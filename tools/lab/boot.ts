@@ -36,7 +36,7 @@ n=0; for d in b c d e f g h i j k l m; do
 done
 head=no; case $lab_kind in head|both) head=head;; esac
 daemon=; case $lab_daemon in manager) daemon="node --enable-source-maps $lab_dist/manager/main.js --config /etc/vsky/manager.toml";;
-  agent) daemon="node --enable-source-maps $lab_dist/agent/main.js --config /etc/vsky/agent.toml";; esac
+  agent) daemon="env UV_THREADPOOL_SIZE=64 node --enable-source-maps $lab_dist/agent/main.js --config /etc/vsky/agent.toml";; esac
 node $lab_dist/tools/lab/guest.js $lab_control $head $daemon
 echo "lab: the guest process ended"; poweroff -f
 `

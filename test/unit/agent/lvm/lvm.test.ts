@@ -5,7 +5,8 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { complaintOf, createLvm, lvPath, lvmConfig, vgName } from '../../../../agent/lvm/lvm.js'
 import { Fault } from '../../../../lib/faults.js'
-import type { Run, RunRequest, RunResult } from '../../../../lib/ports.js'
+import { systemClock } from '../../../../lib/host/clock.js'
+import type { Clock, Run, RunRequest, RunResult } from '../../../../lib/ports.js'
 
 /** What LVM would see of a device: the first pattern of its filter that fits decides, as lvm.conf(5) says. */
 function sees(config: string, setting: 'filter' | 'global_filter', device: string): boolean {
@@ -76,7 +77,7 @@ describe('LVM\'s door', () => {
       config = await readFile(join(request.env?.LVM_SYSTEM_DIR ?? '', 'lvm.conf'), 'utf8')
       return ended({ stderr: '  WARNING: x\n  Insufficient free space\n' })
     }
-    const { pool, complaint } = await createLvm({ run, dir, udev: false, types: [] }).batch('d', '/dev/sdb', ['lvchange -ay x', 'lvremove -f y'])
+    const { pool, complaint } = await createLvm({ run, clock: systemClock, dir, udev: false, types: [] }).batch('d', '/dev/sdb', ['lvchange -ay x', 'lvremove -f y'])
     expect(pool).to.include({ physicalExtents: 9, cleanMark: 0 })
     expect(complaint).to.equal('Insufficient free space')
     expect(asked).to.have.length(1)
@@ -86,7 +87,7 @@ describe('LVM\'s door', () => {
   })
 
   it('sees a disk at its new place once it has moved', async () => {
-    const lvm = createLvm({ run: () => Promise.resolve(ended()), dir, udev: true, types: [] })
+    const lvm = createLvm({ run: () => Promise.resolve(ended()), clock: systemClock, dir, udev: true, types: [] })
     for (const device of ['/dev/sdb', '/dev/sdc']) {
       await lvm.batch('d', device, [])
       expect(sees(await readFile(join(dir, 'd', 'lvm.conf'), 'utf8'), 'filter', device)).to.equal(true)
@@ -100,7 +101,7 @@ describe('LVM\'s door', () => {
       begun.push(input.split('\n')[0] ?? '')
       open.push(() => { resolve(ended()) })
     })
-    const lvm = createLvm({ run, dir, udev: true, types: [] })
+    const lvm = createLvm({ run, clock: systemClock, dir, udev: true, types: [] })
     const work = [lvm.batch('d', '/dev/sdb', ['first']), lvm.batch('d', '/dev/sdb', ['second'])]
     await settle()
     expect(begun).to.deep.equal(['first'])
@@ -115,9 +116,39 @@ describe('LVM\'s door', () => {
     expect(begun).to.deep.equal(['first', 'other', 'second'])
   })
 
+  it('waits no longer for a disk than one that is well may take, asks it nothing more meanwhile, and goes on when it answers', async () => {
+    let passed = 0
+    const sleeping: { readonly ms: number; readonly end: () => void }[] = []
+    const clock: Clock = {
+      nowMs: () => passed, monoMs: () => passed,
+      sleep: (ms, signal) => new Promise((resolve, reject) => {
+        sleeping.push({ ms, end: resolve })
+        signal?.addEventListener('abort', () => { reject(new Error('aborted')) })
+      }),
+    }
+    const open: (() => void)[] = []
+    const lvm = createLvm({ run: () => new Promise((resolve) => { open.push(() => { resolve(ended()) }) }), clock, dir, udev: true, types: [] })
+    const failure = (work: Promise<unknown>): Promise<string> => work.then(() => 'done', (thrown: unknown) => { expect(thrown).to.be.instanceOf(Fault).and.include({ fault: 'agent failed' }); return String(thrown) })
+    const first = failure(lvm.batch('d', '/dev/sdb', ['a', 'b']))
+    while (open.length < 1) await settle()
+    expect(sleeping.map((each) => each.ms)).to.deep.equal([12_000])
+    passed = 12_000
+    sleeping[0]?.end()
+    expect(await first).to.contain('disk d at /dev/sdb has not answered for 12 s')
+    passed = 60_000
+    expect(await failure(lvm.batch('d', '/dev/sdb', []))).to.contain('has not answered for 60 s')
+    expect(open).to.have.length(1)
+    open[0]?.()
+    await settle()
+    const last = lvm.batch('d', '/dev/sdb', [])
+    while (open.length < 2) await settle()
+    open[1]?.()
+    expect((await last).pool).not.to.equal(undefined)
+  })
+
   it('throws \'agent failed\' when LVM hangs or is not there, and serves the next call', async () => {
     const exits: RunResult['exit'][] = [{ kind: 'timeout' }, { kind: 'not started', reason: 'ENOENT' }]
-    const lvm = createLvm({ run: () => { const exit = exits.shift(); return Promise.resolve(ended(exit ? { exit } : {})) }, dir, udev: true, types: [] })
+    const lvm = createLvm({ run: () => { const exit = exits.shift(); return Promise.resolve(ended(exit ? { exit } : {})) }, clock: systemClock, dir, udev: true, types: [] })
     for (const text of ['no end within', 'ENOENT']) {
       const thrown: unknown = await lvm.batch('d', '/dev/sdb', []).catch((each: unknown) => each)
       expect(thrown).to.be.instanceOf(Fault).and.include({ fault: 'agent failed' })
