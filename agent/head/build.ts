@@ -22,6 +22,7 @@ import { makeLink } from './link.js'
 import { devicesOf, thereOf } from './look.js'
 import { devicesWanted, layer, settled } from './plan.js'
 import type { DeviceTable, HeadStep } from './plan.js'
+import type { WriteCaches } from './write-cache.js'
 
 export interface Builder {
   /** `legs`: extent → block device, of every leg that a step names. */
@@ -37,6 +38,7 @@ export interface BuilderOptions {
   readonly run: Run
   readonly changes: Changes
   readonly logs: CopyLogs
+  readonly caches: WriteCaches
   readonly clock: Clock
   readonly log: Log
 }
@@ -49,7 +51,7 @@ const BUSY_MS = 300
 /** Looks at what is left and tries again, when a device vanished under our hands. */
 const REMOVE_ATTEMPTS = 5
 
-export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOptions): Builder {
+export function createBuilder({ dm, run, changes, logs, caches, clock, log }: BuilderOptions): Builder {
   const pathOf = (volume: string, part: string): string => `/dev/mapper/${nameOf(volume, part as Part)}`
 
   function mirrorOf(volume: string, mirror: MirrorTable, legs: ReadonlyMap<string, string>): MirrorTable {
@@ -196,12 +198,23 @@ export function createBuilder({ dm, run, changes, logs, clock, log }: BuilderOpt
     }
   }
 
+  /** Before a mirror gets this table: whoever is copied to is not flushed, whoever is not is. */
+  async function setCaches({ table }: { readonly table: DeviceTable }, legs: ReadonlyMap<string, string>): Promise<void> {
+    if (table.kind !== 'mirror') return
+    const { copy, legs: [primary, ...others] } = table.mirror
+    for (const leg of copy === 'none' ? [primary, ...others] : others) {
+      const path = legs.get(leg)
+      if (path !== undefined) await caches[copy === 'none' ? 'restore' : 'bypass'](path)
+    }
+  }
+
   async function carryOut(wanted: VolumeWanted, steps: readonly HeadStep[], legs: ReadonlyMap<string, string>, copyLogs: ReadonlyMap<Part, CopyLog>): Promise<void> {
     for (let at = 0; at < steps.length;) {
       const step = steps[at]
       if (step === undefined) break
       // What is new goes in one batch; what is loaded in place goes one by one, in the plan's order.
       const batch = steps.slice(at).filter((each, index, rest) => each.do === 'create' && rest.slice(0, index).every((earlier) => earlier.do === 'create'))
+      for (const each of [step, ...batch]) if (each.do === 'create' || each.do === 'reload') await setCaches(each, legs)
       switch (step.do) {
         case 'create':
           await create(wanted.volume, batch.flatMap((each) => (each.do !== 'create' ? [] : [device(wanted.volume, each.part, each.table, legs, copyLogs.get(each.part))])))

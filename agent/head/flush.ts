@@ -23,9 +23,11 @@ export interface FlushOptions {
   readonly run: Run
   readonly log: Log
   readonly present?: () => Promise<readonly DevicePresent[]>
+  /** Before a copy is written out, with the kernel's name of its mirror: from here on its disks are flushed. */
+  readonly beforeCopy?: (kernel: string) => Promise<void>
 }
 
-export function createFlush({ run, log, present = devicesPresent }: FlushOptions): Flush {
+export function createFlush({ run, log, present = devicesPresent, beforeCopy = () => Promise.resolve() }: FlushOptions): Flush {
   /** Segments whose copy's end was written out, by device and layout. */
   const done = new Set<string>()
 
@@ -43,6 +45,8 @@ export function createFlush({ run, log, present = devicesPresent }: FlushOptions
     const key = `${name} ${volume.layout}`
     if (segment.inSync < segment.regions || done.has(key)) return segment
     try {
+      const mirror = (await present()).find((each) => each.name === name)
+      if (mirror) await beforeCopy(mirror.kernel)
       await device(name)
       done.add(key)
       return segment

@@ -30,6 +30,7 @@ import { openVolumeRecords } from './record.js'
 import { refuseForeign, refuseStale } from './refuse.js'
 import { createThrottle } from './throttle.js'
 import { usersOf } from './users.js'
+import { createWriteCaches } from './write-cache.js'
 
 export interface HeadOptions {
   readonly stateDir: string
@@ -75,12 +76,13 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   const ordered = new Set<string>()
   let allowed: bigint | undefined
   const throttle = createThrottle({ clock, log })
-  const flush = createFlush({ run, log })
+  const caches = createWriteCaches({ log })
+  const flush = createFlush({ run, log, beforeCopy: (kernel) => caches.restoreBelow(kernel) })
   const logs = createCopyLogs({ run, log })
   // A door of its own: what is asked of it waits as long as metadata can't be written, and must not take the places of what mends that.
   const slow = createDmsetup({ run: createRun({ log, maxParallel: { dmsetup: 32 } }), waiting: run, udev, timeoutMs: LIST_MS })
   const changes = createChanges({ dm, slow, run: createRun({ log, maxParallel: { era_invalidate: 32 } }), flush, logs, clock, log })
-  const builder = createBuilder({ dm, run, changes, logs, clock, log })
+  const builder = createBuilder({ dm, run, changes, logs, caches, clock, log })
   const mend = createMend({ dm, run, log })
   const patience = createPatience({ dm, clock, log, mayForget: (volume) => changes.spoil(volume) })
   /** Whether the kernel and the tools of this host can remember changes. */

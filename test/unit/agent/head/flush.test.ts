@@ -56,6 +56,16 @@ describe('a copy', () => {
     expect(await told({ kind: 'code', code: 0 }, 5, true)).to.equal('5/8, 0 flushes')
   })
 
+  it('is written out when its disks are flushed again, not before', async () => {
+    const order: string[] = []
+    const flush = createFlush({
+      log, present: () => Promise.resolve([{ name: 'vsky-v-s0', uuid: '', suspended: false, kernel: 'dm-7' }]), beforeCopy: (kernel) => { order.push(`flushed from here on: ${kernel}`); return Promise.resolve() },
+      run: ({ file }) => { order.push(file); return Promise.resolve({ exit: { kind: 'code', code: 0 }, stdout: '', stderr: '', durationMs: 1 }) },
+    })
+    await flush.copies([volume(8)], () => true)
+    expect(order).to.deep.equal(['flushed from here on: dm-7', 'sync'])
+  })
+
   it('that there is none is written out by nobody', async () => {
     expect(await told({ kind: 'code', code: 0 }, 8, false)).to.equal('8/8, 0 flushes')
   })
