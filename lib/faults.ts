@@ -41,6 +41,7 @@ export const faults = {
 
   'host online': { code: 1112, class: 'conflict', correction: 'ask it: detach the volume there, or stop the host first' },
   'not cancellable': { code: 1113, class: 'conflict', correction: 'copies can be held instead: vsky setting set resync.paused 1' },
+  'no standby': { code: 1115, class: 'conflict', correction: 'vsky manager status names the managers that could take over; start another one' },
   'host not in use': { code: 1114, class: 'conflict', correction: 'vsky host use takes it into use again; or choose another host' },
 
   'no room': { code: 1201, class: 'no room', correction: 'add a disk on a storage server that holds no leg of this volume' },
@@ -51,6 +52,7 @@ export const faults = {
   'data unavailable': { code: 1303, class: 'unavailable', correction: 'bring back a storage server that holds an in-sync leg' },
   'agent failed': { code: 1304, class: 'unavailable', correction: 'look at the log of the agent; the manager tries again' },
   'wrong device': { code: 1305, class: 'unavailable', correction: 'the device found is not the extent expected: check the storage server; nothing was touched' },
+  'state unavailable': { code: 1307, class: 'unavailable', correction: 'ask again in a moment: the manager can\'t reach its database; volumes serve on meanwhile' },
   'timed out': { code: 1306, class: 'unavailable', correction: 'the work goes on: vsky job list shows it' },
 
   'denied': { code: 1401, class: 'denied', correction: 'use a certificate whose role allows this method' },

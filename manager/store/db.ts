@@ -21,7 +21,7 @@ export interface Db extends Reader {
   close(): Promise<void>
 }
 
-export type DbErrorKind = 'unique' | 'foreign key' | 'check' | 'busy' | 'full' | 'read-only' | 'corrupt' | 'other'
+export type DbErrorKind = 'unique' | 'foreign key' | 'check' | 'busy' | 'full' | 'read-only' | 'corrupt' | 'unavailable' | 'other'
 
 /** Any failure of the database, in one vocabulary. */
 export class DbError extends Error {

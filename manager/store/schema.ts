@@ -60,6 +60,17 @@ const migrations: readonly (readonly string[])[] = [
     `alter table extents add column since bigint not null default 0`,
     `alter table disks add column read_errors integer not null default 0`,
   ],
+  [
+    // What the holder of the lease tells of itself; `written_by` is its incarnation: an older release leaves what a former holder wrote.
+    `alter table lease add column ttl bigint not null default 6000`,
+    `alter table lease add column released integer not null default 0 check (released in (0, 1))`,
+    `alter table lease add column next text not null default ''`,
+    `alter table lease add column place text not null default ''`,
+    `alter table lease add column address text not null default ''`,
+    `alter table lease add column written_by text not null default ''`,
+    // Managers that are there; the beat moves as long as one lives.
+    `create table managers (name text primary key, address text not null, version text not null, beat bigint not null)`,
+  ],
 ]
 
 export const schemaVersion = migrations.length

@@ -35,20 +35,36 @@ export interface Store {
 
 const LEASE = 'manager'
 
-/** Takes the next epoch. From here on every older manager's changes fail. */
+/** Takes the next epoch, whoever holds it. From here on every older manager's changes fail. */
 export async function takeOver(db: Db, holder: string, { clock, random }: { clock: Clock; random: Random }): Promise<Store> {
   const incarnation = random.hex(8)
-  const epoch = await db.tx(async (tx) => {
-    const row = await tx.get('select epoch from lease where name = ?', [LEASE])
-    const next = row ? numberOf(row, 'epoch') + 1 : 1
+  const epoch = await newestEpoch(db) + 1
+  if (!await claimEpoch(db, { epoch, incarnation }, holder, clock)) throw new EpochLost(`epoch ${epoch} is over before it began: another manager was faster`)
+  return openStore(db, { epoch, incarnation }, { clock })
+}
+
+/** The highest epoch of the database; 0: there was none. */
+export async function newestEpoch(db: Reader): Promise<number> {
+  const row = await db.get('select epoch from lease where name = ?', [LEASE])
+  return row ? numberOf(row, 'epoch') : 0
+}
+
+/** Makes an epoch the newest, where the lease that gave it is kept elsewhere. False when it is not newer: another holder was faster. */
+export async function claimEpoch(db: Db, { epoch, incarnation }: { epoch: number; incarnation: string }, holder: string, clock: Clock): Promise<boolean> {
+  return db.tx(async (tx) => {
+    if (await newestEpoch(tx) >= epoch) return false
     await tx.run(
       'insert into lease (name, epoch, holder, incarnation, started_at) values (?, ?, ?, ?, ?) on conflict (name) do update set '
         + 'epoch = excluded.epoch, holder = excluded.holder, incarnation = excluded.incarnation, started_at = excluded.started_at',
-      [LEASE, next, holder, incarnation, clock.nowMs()],
+      [LEASE, epoch, holder, incarnation, clock.nowMs()],
     )
-    await tx.run('insert into lease_beat (name, beat) values (?, 0) on conflict (name) do update set beat = beat + 1', [LEASE])
-    return next
+    await tx.run('insert into lease_beat (name, beat) values (?, 0) on conflict (name) do update set beat = lease_beat.beat + 1', [LEASE])
+    return true
   })
+}
+
+/** State as the holder of this epoch changes it. */
+export function openStore(db: Db, { epoch, incarnation }: { epoch: number; incarnation: string }, { clock }: { clock: Clock }): Store {
   const waiters = new Set<() => void>()
   return {
     epoch,

@@ -23,6 +23,7 @@ const arrows: readonly (readonly [room: string, may: readonly string[], because:
   ['manager/state/', ['manager/state/', 'lib/'], 'state machines take words and give words'],
   ['manager/health/', ['manager/health/', 'lib/'], 'detection takes signals and time'],
   ['manager/store/', ['manager/store/', 'manager/state/', 'lib/'], 'the store keeps records and decides nothing'],
+  ['manager/lease/', ['manager/lease/', 'manager/store/', 'lib/'], 'the lease decides who may work and knows nothing of the work'],
   ['manager/run/', ['manager/run/', 'manager/plan/', 'manager/state/', 'manager/health/', 'manager/store/', 'lib/'], 'turns stand above plans and store, below the API'],
   ['manager/', ['manager/', 'lib/'], 'the manager and the agent meet on the wire only'],
   ['agent/dm/', ['agent/dm/', 'lib/'], 'a door knows its own tool only'],
@@ -37,7 +38,7 @@ const arrows: readonly (readonly [room: string, may: readonly string[], because:
 
 /** Files that decide and do nothing else: no input or output, no clock, no dice. A trailing slash means the whole room. */
 const pure: readonly string[] = [
-  'manager/plan/', 'manager/state/', 'lib/api/', 'lib/wire/', 'lib/units.ts', 'lib/model.ts', 'lib/faults.ts', 'lib/assert.ts', 'lib/ports.ts', 'lib/rpc/shape.ts', 'lib/rpc/xmlrpc.ts',
+  'manager/plan/', 'manager/state/', 'manager/lease/timeline.ts', 'lib/api/', 'lib/wire/', 'lib/units.ts', 'lib/model.ts', 'lib/faults.ts', 'lib/assert.ts', 'lib/ports.ts', 'lib/rpc/shape.ts', 'lib/rpc/xmlrpc.ts',
   'lib/rpc/xmlrpc-read.ts', 'lib/rpc/xmlrpc-scan.ts', 'lib/rpc/xmlrpc-value.ts', 'agent/dm/table.ts', 'agent/dm/status.ts', 'agent/lvm/report.ts', 'agent/lio/target.ts', 'agent/head/plan.ts',
   'agent/iscsi/node-record.ts', 'tools/cli/print.ts', 'tools/lab/plan.ts', 'tools/check/imports.ts',
   'tools/thrash/dice.ts', 'tools/thrash/faults.ts', 'tools/thrash/ledger.ts', 'tools/thrash/lines.ts', 'tools/thrash/tally.ts',
@@ -53,7 +54,7 @@ const doors: readonly (readonly [what: string, pattern: RegExp, places: readonly
   ['the target\'s configfs is reached', /'\/sys\/kernel\/config/, ['agent/lio/configfs.ts']],
   ['programs are started (node:child_process)', /'node:child_process'/, ['lib/host/', 'tools/lab/', 'tools/demo/', 'bench/']],
   ['execa is used', /'execa'/, ['lib/host/run.ts']],
-  ['sqlite3 is used', /'sqlite3'/, ['manager/store/sqlite.ts']],
+  ['sqlite3 is used', /'sqlite3'/, ['manager/store/sqlite.ts', 'manager/store/lock-file.ts']],
   ['sockets are opened (node:http, node:https, node:tls)', /'node:(?:http|https|tls)'/, ['lib/rpc/']],
   ['raw sockets are opened (node:net)', /'node:net'/, ['lib/', 'tools/lab/']],
 ]
