@@ -4,6 +4,7 @@ import { parse } from 'smol-toml'
 import { messageOf } from '../lib/faults.js'
 import { limits, namePattern, nameRule } from '../lib/model.js'
 import { formatSize, parseSize } from '../lib/units.js'
+import { TTL_DEFAULT_MS, TTL_MAX_MS, TTL_MIN_MS } from './lease/timeline.js'
 
 export interface ManagerConfig {
   readonly name: string
@@ -13,13 +14,19 @@ export interface ManagerConfig {
   readonly tlsDir: string
   /** Size of a full segment, bytes: a multiple of 4 MiB. */
   readonly extentBytes: bigint
+  /** How others reach this manager, `https://host:port`; empty: not known, because it listens everywhere. */
+  readonly address: string
+  readonly leaseTtlMs: number
+  /** A shared block device or file that the lease is kept on; absent: in the database. */
+  readonly leaseDevice?: string
 }
 
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
 
-const keys = ['name', 'listen', 'state_dir', 'tls_dir', 'extent_size'] as const
+const keys = ['name', 'listen', 'state_dir', 'tls_dir', 'extent_size', 'address', 'lease'] as const
+const leaseKeys = ['ttl', 'device'] as const
 
 /** Throws ConfigError with every mistake at once. */
 export async function readConfig(path: string): Promise<ManagerConfig> {
@@ -51,9 +58,28 @@ export function parseConfig(text: string, path: string): ManagerConfig {
     const parsed = parseSize(value)
     return parsed !== undefined && parsed >= 16n * limits.physicalExtent && parsed % limits.physicalExtent === 0n
   }, `a size of at least ${formatSize(16n * limits.physicalExtent)}, a multiple of 4 MiB`)
+  const address = textAt('address', wildcard.test(listen) ? '' : listen, (value) => value === '' || isListen(value), 'host:port, as agents and people reach this manager')
+  const lease = leaseOf(table.lease, problems)
   if (problems.length > 0) throw new ConfigError(`${path}:\n${problems.map((problem) => `  ${problem}`).join('\n')}`)
   const colon = listen.lastIndexOf(':')
-  return { name, host: listen.slice(0, colon), port: Number(listen.slice(colon + 1)), stateDir, tlsDir, extentBytes: parseSize(size) ?? 0n }
+  return { name, host: listen.slice(0, colon), port: Number(listen.slice(colon + 1)), stateDir, tlsDir, extentBytes: parseSize(size) ?? 0n, address: address === '' ? '' : `https://${address}`, ...lease }
+}
+
+const wildcard = /^(?:0\.0\.0\.0|\[::\]|\*):/
+
+function leaseOf(value: unknown, problems: string[]): Pick<ManagerConfig, 'leaseTtlMs' | 'leaseDevice'> {
+  const standard = { leaseTtlMs: TTL_DEFAULT_MS }
+  if (value === undefined) return standard
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    problems.push('lease: expected a table [lease]')
+    return standard
+  }
+  const { ttl = TTL_DEFAULT_MS / 1000, device, ...others } = value as Readonly<Record<string, unknown>>
+  for (const key of Object.keys(others)) problems.push(`lease.${key} is not a setting; there are ${leaseKeys.map((known) => `lease.${known}`).join(', ')}`)
+  const good = typeof ttl === 'number' && ttl * 1000 >= TTL_MIN_MS && ttl * 1000 <= TTL_MAX_MS
+  if (!good) problems.push(`lease.ttl: expected ${TTL_MIN_MS / 1000} to ${TTL_MAX_MS / 1000} seconds, found ${JSON.stringify(ttl)}`)
+  if (device !== undefined && !(typeof device === 'string' && device.startsWith('/'))) problems.push(`lease.device: expected an absolute path, found ${JSON.stringify(device)}`)
+  return { leaseTtlMs: good ? Math.round(ttl * 1000) : TTL_DEFAULT_MS, ...(typeof device === 'string' ? { leaseDevice: device } : {}) }
 }
 
 /** A port that a manager can be reached at. */

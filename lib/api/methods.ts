@@ -112,7 +112,9 @@ export const apiMethods = {
   status: method('vsky.status', 'One verdict on the cluster, and the reasons for it', { role: 'viewer' }, none, statusView),
   explain: method('vsky.explain', 'State of one thing, its cause, what is being done, and what a person may safely do next',
     { role: 'viewer', faults: ['unknown object'] }, struct({ object: reference }), explainView),
-  managerStatus: method('vsky.manager.status', 'Who is active, and how the cluster is', { role: 'viewer' }, none, managerView),
+  managerStatus: method('vsky.manager.status', 'Who is active, and how the cluster is. A standby answers too: what it knows', { role: 'viewer' }, none, managerView),
+  managerHandOver: method('vsky.manager.handOver', 'The active manager ends what it is doing and lets another take over: the one named, or any',
+    { role: 'admin', mutates: true, faults: ['no standby'] }, struct({ to: optional(reference), request }), record({ from: text(), epoch: int() })),
 
   hostRegister: method('vsky.host.register', 'An agent says who and where it is; the manager then looks at the host and puts it right',
     { role: 'agent', faults: ['denied'] },

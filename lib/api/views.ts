@@ -111,9 +111,20 @@ export const eventView = record({
 export type EventView = Parsed<typeof eventView>
 
 export const managerView = record({
+  /** Who answers. */
   name: text(),
-  state: word('active', 'standby'),
+  /** `soft-stopped`, `frozen`: active, but it can't renew the lease: nothing new is begun; nothing is done at all. */
+  state: word('active', 'soft-stopped', 'frozen', 'standby'),
+  /** The newest that it knows. */
   epoch: int(),
+  /** Who has the lease, and where it is reached; empty when nobody does, or that is not known. */
+  holder: text(),
+  address: text(),
+  /** Since its last renewal that was seen, ms; and how long it is good for, ms. */
+  leaseAgeMs: int(),
+  ttlMs: int(),
+  /** All that are there, by name. `gone`: not seen for three renewals. */
+  managers: list(record({ name: text(), address: text(), version: text(), state: word('active', 'standby', 'gone') })),
   version: text(),
   startedAt: int(),
   schema: int(),

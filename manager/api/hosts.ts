@@ -2,6 +2,7 @@
 import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { Fault } from '../../lib/faults.js'
 import { HEARTBEAT_MS } from '../health/presence.js'
+import { stateUnavailable } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
 import { noteSeen } from '../run/up.js'
 import type { HostRow } from '../state/rows.js'
@@ -52,8 +53,12 @@ export async function hostRegister(cluster: Cluster, params: ApiParams<'hostRegi
   return { epoch: cluster.store.epoch, heartbeatMs: HEARTBEAT_MS }
 }
 
-/** Heartbeats stay in memory. One from an incarnation that the database doesn't have is answered "register again". */
+/** Heartbeats stay in memory, and are listened to also while the database can't be reached: a host is not silent because of that. One from an incarnation that the database doesn't have is answered "register again". */
 export async function hostHeartbeat(cluster: Cluster, params: ApiParams<'hostHeartbeat'>): Promise<ApiResult<'hostHeartbeat'>> {
+  if (cluster.gate.standing() !== 'active') {
+    if (cluster.presence.lastHeard(params.name) !== undefined) cluster.presence.heard(params.name, cluster.clock.monoMs())
+    throw stateUnavailable(cluster)
+  }
   const host = await findHost(cluster.store.read, params.name)
   const known = host?.incarnation === params.incarnation && host.bootId === params.bootId
   if (known) {

@@ -11,6 +11,8 @@ export interface Presence {
   /** A host that is known and not yet heard: online for now, and told only if it turns out not to be. */
   expect(host: string, nowMs: number): void
   heard(host: string, nowMs: number): void
+  /** Nobody listened for a while: hosts that were online are presumed to be so still, as at the start. */
+  presume(nowMs: number): void
   /** True when it was heard within OFFLINE_AFTER_MS. */
   online(host: string, nowMs: number): boolean
   lastHeard(host: string): number | undefined
@@ -30,6 +32,9 @@ export function createPresence(): Presence {
     },
     heard(host, nowMs) {
       heard.set(host, nowMs)
+    },
+    presume(nowMs) {
+      for (const [host, wasOnline] of told) if (wasOnline) heard.set(host, Math.max(nowMs, heard.get(host) ?? nowMs))
     },
     online: isOnline,
     lastHeard: (host) => heard.get(host),

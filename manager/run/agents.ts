@@ -7,6 +7,7 @@ import type { Method } from '../../lib/rpc/shape.js'
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
 import { agentMethods } from '../../lib/wire/agent.js'
 import type { HostRow } from '../state/rows.js'
+import type { LeaseGate } from './gate.js'
 
 /** The agent did not answer. It may or may not have done what was asked: look before deciding. */
 export class AgentSilent extends Error {
@@ -25,9 +26,11 @@ export interface AgentsOptions {
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string }
   readonly epoch: number
   readonly random: Random
+  /** No call goes out while it is shut for effects: calls wait. */
+  readonly gate: LeaseGate
 }
 
-export function createAgents({ tls, epoch, random }: AgentsOptions): Agents {
+export function createAgents({ tls, epoch, random, gate }: AgentsOptions): Agents {
   const clients = new Map<string, { readonly address: string; readonly client: RpcClient }>()
   const clientOf = (host: HostRow): RpcClient => {
     const known = clients.get(host.name)
@@ -39,6 +42,7 @@ export function createAgents({ tls, epoch, random }: AgentsOptions): Agents {
   }
   return {
     async call(host, method, params, { timeoutMs = 30_000, op = `e${epoch}-${random.hex(6)}` } = {}) {
+      await gate.open('effect')
       const full = method === (agentMethods.observe as unknown) ? params : { ...params, epoch, op }
       try {
         const answer = await clientOf(host).call(method.name, [method.params.format(full as never) satisfies XmlValue], { timeoutMs })

@@ -5,6 +5,7 @@ import type { ForeignSeen, Observation } from '../../lib/wire/agent.js'
 import type { Presence } from '../health/presence.js'
 import type { Store } from '../store/store.js'
 import type { Agents } from './agents.js'
+import type { LeaseGate, Managers } from './gate.js'
 import type { Progress } from './progress.js'
 import type { Settled } from './settled.js'
 import type { Work } from './work.js'
@@ -24,6 +25,8 @@ export interface Cluster {
   /** Size of a full segment, bytes. */
   readonly extentBytes: bigint
   readonly work: Work
+  readonly gate: LeaseGate
+  readonly managers: Managers
   /** The newest observation of each host, and what is foreign there. Only hints: each turn that needs certainty looks itself. */
   readonly seen: Map<string, Observation>
   readonly foreign: Map<string, readonly ForeignSeen[]>
@@ -45,6 +48,11 @@ export interface Cluster {
   readonly fenced: Map<string, string>
   /** One at a time per key. */
   readonly exclusively: <T>(key: string, work: () => Promise<T>) => Promise<T>
+}
+
+/** For whoever asks while the lease can't be renewed. */
+export function stateUnavailable(cluster: Pick<Cluster, 'name' | 'gate'>): Fault {
+  return new Fault('state unavailable', `${cluster.name} can't renew its lease: ${cluster.gate.standing() === 'frozen' ? 'it does nothing until it can' : 'it begins nothing new until it can'}`)
 }
 
 export function online(cluster: Cluster, host: string): boolean {

@@ -1,11 +1,13 @@
 /** Puts the manager's parts together and keeps them going: turns by key, presence, and what a new manager takes up first. */
 import type { Clock, Log, Random } from '../../lib/ports.js'
 import { createPresence } from '../health/presence.js'
+import type { Presence } from '../health/presence.js'
 import { allDisks, allHosts } from '../store/hosts.js'
 import { pruneEvents } from '../store/events.js'
 import { pruneJobs } from '../store/jobs.js'
 import { aboutsOpen, pruneRequests } from '../store/requests.js'
 import { volumesOnHead, volumesUnderWay } from '../store/volumes.js'
+import { DbError } from '../store/db.js'
 import { EpochLost } from '../store/store.js'
 import type { Store } from '../store/store.js'
 import { messageOf } from '../../lib/faults.js'
@@ -13,6 +15,7 @@ import type { Agents } from './agents.js'
 import { createExclusively } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { diskTurn } from './disk-turn.js'
+import type { LeaseGate, Managers } from './gate.js'
 import { goneTurn } from './gone-turn.js'
 import { headTurn, hostTurn } from './host-turn.js'
 import { createProgress } from './progress.js'
@@ -23,6 +26,7 @@ import { tombstonesTurn } from './tombstones-turn.js'
 import { exportsTurn } from './up.js'
 import { volumeTurn } from './volume-turn.js'
 import { createWork } from './work.js'
+import type { Turn } from './work.js'
 
 const KEEP_EVENTS = 100_000
 const KEEP_REQUESTS_MS = 24 * 3600 * 1000
@@ -38,6 +42,8 @@ export interface ClusterOptions {
   readonly random: Random
   readonly log: Log
   readonly extentBytes: bigint
+  readonly gate: LeaseGate
+  readonly managers: Managers
   readonly onEpochLost: (lost: EpochLost) => void
 }
 
@@ -52,22 +58,27 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
   const hosts = await allHosts(options.store.read)
   for (const host of hosts) presence.expect(host.name, clock.monoMs())
   const stopping = new AbortController()
+  const gated = (turn: Turn): Turn => async (id, attempt) => {
+    await options.gate.open('begin', stopping.signal)
+    return turn(id, attempt)
+  }
   const work = createWork({
-    volume: (id, attempt) => volumeTurn(cluster, id, attempt),
-    exports: (id) => exportsTurn(cluster, id),
-    host: (id) => hostTurn(cluster, id),
-    head: (id) => headTurn(cluster, id),
-    disk: (id) => diskTurn(cluster, id),
-    tombstones: (id) => tombstonesTurn(cluster, id),
-    gone: (id) => goneTurn(cluster, id),
-    repair: () => repairTurn(cluster),
-    spare: (id) => spareTurn(cluster, id),
+    volume: gated((id, attempt) => volumeTurn(cluster, id, attempt)),
+    exports: gated((id) => exportsTurn(cluster, id)),
+    host: gated((id) => hostTurn(cluster, id)),
+    head: gated((id) => headTurn(cluster, id)),
+    disk: gated((id) => diskTurn(cluster, id)),
+    tombstones: gated((id) => tombstonesTurn(cluster, id)),
+    gone: gated((id) => goneTurn(cluster, id)),
+    repair: gated(() => repairTurn(cluster)),
+    spare: gated((id) => spareTurn(cluster, id)),
   }, { clock, log, onEpochLost: options.onEpochLost })
   const cluster: Cluster = {
     ...options, startedAt: clock.nowMs(), presence, work, seen: new Map(), foreign: new Map(), fenced: new Map(), waiting: new Map(), triedAgain: new Map(), shunned: new Map(), leaving: new Set(), readErrors: new Map(), progress: createProgress(), settled: createSettled(), exclusively: createExclusively(),
   }
-  const watching = guarded(() => watchPresence(cluster, stopping.signal))
-  const taking = guarded(() => takeUp(cluster))
+  const untold: PresenceChange[] = []
+  const watching = guarded(() => patiently(() => watchPresence(cluster, untold, stopping.signal)))
+  const taking = guarded(() => patiently(() => takeUp(cluster)))
   const pruning = guarded(() => prune(cluster, stopping.signal))
 
   async function guarded(act: () => Promise<void>): Promise<void> {
@@ -77,6 +88,18 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
       if (stopping.signal.aborted) return
       if (thrown instanceof EpochLost) options.onEpochLost(thrown)
       else throw thrown
+    }
+  }
+  /** A database that fails is no end of the manager: it is tried again. */
+  async function patiently(act: () => Promise<void>): Promise<void> {
+    for (;;) {
+      try {
+        return await act()
+      } catch (thrown) {
+        if (stopping.signal.aborted || !(thrown instanceof DbError)) throw thrown
+        log.warn('the database failed', { error: messageOf(thrown) })
+        await clock.sleep(500, stopping.signal)
+      }
     }
   }
   return {
@@ -99,15 +122,23 @@ async function takeUp(cluster: Cluster): Promise<void> {
   cluster.work.kick('repair', 'cluster')
 }
 
-/** Turns heartbeats, and their absence, into events and turns. */
-async function watchPresence(cluster: Cluster, signal: AbortSignal): Promise<void> {
+type PresenceChange = ReturnType<Presence['changes']>[number]
+
+/** Turns heartbeats, and their absence, into events and turns. `untold` outlives a failure: what presence has told once it does not tell again. */
+async function watchPresence(cluster: Cluster, untold: PresenceChange[], signal: AbortSignal): Promise<void> {
   const { presence, store, clock, work } = cluster
   while (!signal.aborted) {
-    const changes = presence.changes(clock.monoMs())
+    if (cluster.gate.standing() !== 'active') {
+      await cluster.gate.open('begin', signal)
+      presence.presume(clock.monoMs()) // heartbeats may not have been listened to
+    }
+    untold.push(...presence.changes(clock.monoMs()))
     const known = new Set((await allHosts(store.read)).map((host) => host.name))
-    for (const { host, online } of changes) {
+    for (let change = untold[0]; change; change = untold[0]) {
+      const { host, online } = change
+      if (known.has(host)) await store.change((tx) => tx.event({ kind: online ? 'host online' : 'host offline', about: 'host', name: host, text: online ? 'its agent is heard' : 'its agent has not been heard for 4.5 s' }))
+      untold.shift()
       if (!known.has(host)) continue
-      await store.change((tx) => tx.event({ kind: online ? 'host online' : 'host offline', about: 'host', name: host, text: online ? 'its agent is heard' : 'its agent has not been heard for 4.5 s' }))
       work.kick('repair', 'cluster')
       if (online) {
         work.kick('host', host)

@@ -40,6 +40,21 @@ describe('the configuration file of the manager', () => {
     for (const size of ['60MiB', '66MiB', '0', '-1', 'large']) expect(refusal(`name = "m"\nextent_size = "${size}"`), size).to.have.length(1)
   })
 
+  it('takes a lease of 3 to 120 s, in the database or on a device, and refuses others in one line', () => {
+    expect(parseConfig('name = "m"\n[lease]\nttl = 4.5\ndevice = "/dev/lease"', 'x')).to.include({ leaseTtlMs: 4500, leaseDevice: '/dev/lease' })
+    expect(parseConfig('name = "m"', 'x')).to.include({ leaseTtlMs: 6000 }).and.not.to.have.property('leaseDevice')
+    for (const ttl of ['2.9', '121', '-6', '"6"', 'nan', 'inf']) expect(refusal(`name = "m"\n[lease]\nttl = ${ttl}`), ttl).to.have.length(1)
+    expect(refusal('name = "m"\n[lease]\nttl = 2')).to.deep.equal(['lease.ttl: expected 3 to 120 seconds, found 2'])
+    expect(refusal('name = "m"\n[lease]\ndevice = "lease"\nrenew = 1')).to.deep.equal(['lease.renew is not a setting; there are lease.ttl, lease.device', 'lease.device: expected an absolute path, found "lease"'])
+    expect(refusal('name = "m"\nlease = 6')).to.deep.equal(['lease: expected a table [lease]'])
+  })
+
+  it('is reached where it listens, unless that is everywhere or it says otherwise', () => {
+    const address = (text: string): string => parseConfig(`name = "m"\n${text}`, 'x').address
+    expect([address(''), address('listen = "[::]:1"'), address('listen = "10.0.0.1:8881"'), address('address = "mgr1:8881"')]).to.deep.equal(['', '', 'https://10.0.0.1:8881', 'https://mgr1:8881'])
+    expect(refusal('name = "m"\naddress = "mgr1"')).to.have.length(1)
+  })
+
   it('is told apart from one that can\'t be read', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'vsky-test-'))
     try {

@@ -33,6 +33,16 @@ describe('who is alive', () => {
     expect(presence.changes(5000)).to.deep.equal([{ host: 'st1', online: true }])
   })
 
+  it('is presumed of those that were online when nobody listened for a while, and of no others', () => {
+    const presence = createPresence()
+    presence.heard('gone', 0)
+    presence.heard('here', 5000)
+    presence.changes(5000)
+    presence.presume(60_000)
+    expect([presence.online('here', 60_000), presence.online('gone', 60_000)]).to.deep.equal([true, false])
+    expect(presence.changes(60_000)).to.deep.equal([])
+  })
+
   it('tells each change once, and what it told last is what is', () => {
     fc.assert(fc.property(fc.array(fc.record({ host: fc.constantFrom('a', 'b', 'c'), heard: fc.boolean(), after: fc.nat(6000) }), { maxLength: 40 }), (steps) => {
       const presence = createPresence()

@@ -1,0 +1,142 @@
+/**
+ * One manager of any number: it serves its door from the start, watches as a standby, leads while it has the lease, and goes back when it has
+ * handed it on. When another has taken the lease the process ends (75): nothing of an old epoch is left in it. Composition only.
+ */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Fault } from '../lib/faults.js'
+import { notActive } from '../lib/api/active.js'
+import { systemClock } from '../lib/host/clock.js'
+import { loadTls } from '../lib/host/pki.js'
+import { systemRandom } from '../lib/host/random.js'
+import type { Log } from '../lib/ports.js'
+import { startRpcServer } from '../lib/rpc/server.js'
+import type { RpcHandler } from '../lib/rpc/server.js'
+import { createHandler, createStandbyHandler } from './api/door.js'
+import type { ManagerConfig } from './config.js'
+import { databaseLease } from './lease/database.js'
+import { openDeviceLease } from './lease/device.js'
+import { createKeeper } from './lease/keeper.js'
+import type { Held } from './lease/keeper.js'
+import { createRoster } from './lease/roster.js'
+import { leaseTimes } from './lease/timeline.js'
+import { startWatchdog } from './lease/watchdog.js'
+import { createAgents } from './run/agents.js'
+import { startCluster } from './run/loop.js'
+import { createLockFile } from './store/lock-file.js'
+import { migrate, schemaVersion } from './store/schema.js'
+import { openSqlite } from './store/sqlite.js'
+import { claimEpoch, newestEpoch, openStore } from './store/store.js'
+
+/** Another manager is active. */
+const EXIT_LOST = 75
+const EXIT_BUG = 70
+/** How long turns under way may go on: when handing over, and when ending, ms. What goes on after it is refused by the epoch. */
+const DRAIN_MS = 1000
+const LAST_DRAIN_MS = 5000
+
+export async function serve(config: ManagerConfig, version: string, log: Log): Promise<void> {
+  const [clock, random] = [systemClock, systemRandom]
+  const startedAt = clock.nowMs()
+  const times = leaseTimes(config.leaseTtlMs)
+  const tls = await loadTls(config.tlsDir)
+  await mkdir(config.stateDir, { recursive: true, mode: 0o700 })
+  const db = await openSqlite(join(config.stateDir, 'manager.db'))
+  await migrate(db)
+  const { leaseDevice } = config
+  const leases = leaseDevice === undefined ? databaseLease(db, () => clock.nowMs()) : await openDeviceLease(leaseDevice, { clock, ioMs: times.pollMs })
+  const watchdog = await startWatchdog({
+    tickMs: times.tickMs,
+    onDeath(why) {
+      log.error('without its watchdog this manager may not work: it ends', { why })
+      process.exit(EXIT_BUG)
+    },
+  })
+  const lock = createLockFile(join(config.stateDir, 'manager.lock'), { beside: leaseDevice === undefined })
+  const keeper = createKeeper({
+    store: leases, times, self: { name: config.name, address: config.address }, lock, clock, random, log, watchdog,
+    ...(leaseDevice === undefined ? {} : { floor: () => newestEpoch(db) }),
+  })
+  const roster = createRoster({ db, self: { name: config.name, address: config.address, version }, times, clock, log })
+  const stopping = new AbortController()
+
+  const holder = (): { readonly holder: string; readonly address: string } => {
+    const { record } = keeper.seen()
+    return record && !record.released && record.holder !== config.name ? record : { holder: '', address: '' }
+  }
+  const standby = createStandbyHandler({
+    notActive: (): Fault => notActive(config.name, holder()),
+    status() {
+      const { record, ageMs } = keeper.seen()
+      const now = holder()
+      return {
+        name: config.name, state: 'standby', epoch: record?.epoch ?? 0, holder: now.holder, address: now.address, leaseAgeMs: ageMs, ttlMs: record?.ttlMs ?? times.ttlMs, managers: roster.list(now.holder),
+        version, startedAt, schema: schemaVersion, hostsOnline: 0, hosts: 0, volumes: 0, underWay: 0, extentBytes: config.extentBytes,
+      }
+    },
+  })
+  let handle: RpcHandler = standby
+
+  /** From the lease in hand to its end. */
+  async function lead(held: Held): Promise<void> {
+    let leaving = false
+    const onLost = (lost: Error): void => {
+      if (leaving) return
+      log.error('another manager has taken over: this one ends', { error: lost.message })
+      process.exit(EXIT_LOST)
+    }
+    void held.lost.then(onLost)
+    const store = openStore(db, held, { clock })
+    const agents = createAgents({ tls, epoch: held.epoch, random, gate: held })
+    let done: () => void = () => undefined
+    const ended = new Promise<void>((resolve) => { done = resolve })
+    const running = await startCluster({
+      name: config.name, version, store, agents, clock, random, log, extentBytes: config.extentBytes, gate: held, onEpochLost: onLost,
+      managers: {
+        list: () => roster.list(config.name), lease: () => ({ ageMs: keeper.seen().ageMs, ttlMs: times.ttlMs, address: config.address }),
+        handOver: (to) => leave(to, DRAIN_MS),
+      },
+    })
+    const onStop = (): void => { void leave('', LAST_DRAIN_MS) }
+
+    async function leave(to: string, drainMs: number): Promise<void> {
+      if (leaving) return ended
+      leaving = true
+      handle = standby
+      await Promise.race([running.stop(), clock.sleep(drainMs)])
+      const released = await held.release(to)
+      log.info('the lease was given up', { epoch: held.epoch, to, released })
+      agents.close()
+      done()
+    }
+    await store.change((tx) => tx.event({ kind: 'manager active', about: 'manager', name: config.name, text: `epoch ${held.epoch}, version ${version}` }))
+    handle = createHandler(running.cluster)
+    log.info('active', { epoch: held.epoch, address: server.url, version })
+    stopping.signal.addEventListener('abort', onStop, { once: true })
+    if (stopping.signal.aborted) onStop()
+    await ended
+    stopping.signal.removeEventListener('abort', onStop)
+  }
+
+  const server = await startRpcServer({ host: config.host, port: config.port, tls, log, handle: (context, method, params) => handle(context, method, params) })
+  log.info('standby', { address: server.url, version, ttlMs: times.ttlMs })
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      log.info('stopping', { signal })
+      stopping.abort(new Error(`the manager was stopped by ${signal}`))
+    })
+  }
+  const announcing = roster.keep(stopping.signal)
+  while (!stopping.signal.aborted) {
+    const held = await keeper.acquire(stopping.signal).catch((thrown: unknown) => {
+      if (!stopping.signal.aborted) throw thrown
+      return undefined
+    })
+    if (!held) break
+    if (leaseDevice === undefined || await claimEpoch(db, held, config.name, clock)) await lead(held)
+    else await held.release('')
+  }
+  await server.close()
+  await Promise.race([Promise.allSettled([announcing, leases.close()]).then(() => db.close()), clock.sleep(2000)])
+  process.exit(0)
+}
