@@ -1,7 +1,11 @@
-/** Tells the manager that this host is alive, and who it is whenever the manager doesn't know. Never gives up, never gets in the way. */
+/**
+ * Tells the manager that this host is alive, and who it is whenever the manager doesn't know. Never gives up, never gets in the way. Of
+ * several managers one is active: the others say which, and it is followed there.
+ */
+import { activeAddress } from '../../lib/api/active.js'
 import { apiMethods } from '../../lib/api/methods.js'
 import type { ApiParams } from '../../lib/api/methods.js'
-import { messageOf } from '../../lib/faults.js'
+import { Fault, messageOf } from '../../lib/faults.js'
 import type { Clock, Log } from '../../lib/ports.js'
 import { createRpcClient } from '../../lib/rpc/client.js'
 import type { RpcClient } from '../../lib/rpc/client.js'
@@ -19,6 +23,8 @@ export interface RegistrationOptions {
 
 const CALL_MS = 4000
 const PAUSES_MS = [250, 500, 1000, 2000] as const
+/** So often in a row an address that is told is followed without a pause. */
+const FOLLOW_MAX = 2
 
 export interface Registration {
   /** Runs until the signal aborts. */
@@ -27,51 +33,98 @@ export interface Registration {
   report(volumes: readonly VolumeSeen[]): void
 }
 
+/** Who is asked: the managers of the configuration in turn, and the one that was told, if it is none of them. */
+interface Circle {
+  now(): RpcClient | undefined
+  next(): void
+  /** The one at this address is asked now; another that was told before is forgotten. False: it is the one asked already. */
+  follow(url: string): boolean
+  close(): void
+}
+
+function createCircle(urls: readonly string[], connect: (url: string) => RpcClient): Circle {
+  const clients = urls.map(connect)
+  let told: RpcClient | undefined
+  let at = 0
+  let away = false
+  const now = (): RpcClient | undefined => (away ? told : clients[at % clients.length])
+  return {
+    now,
+    next() {
+      if (!away) at += 1
+      away = false
+    },
+    follow(url) {
+      if (now()?.url === url) return false
+      const place = clients.findIndex((client) => client.url === url)
+      away = place < 0
+      if (place >= 0) at = place
+      else if (told?.url !== url) {
+        told?.close()
+        told = connect(url)
+      }
+      return true
+    },
+    close() {
+      for (const client of [...clients, ...told ? [told] : []]) client.close()
+    },
+  }
+}
+
 export function createRegistration(options: RegistrationOptions): Registration {
   const { managers, tls, log, self: { name, bootId, incarnation } } = options
-  const clients = managers.map((url) => createRpcClient({ url, tls: { ...tls, serverRoles: ['manager'] }, timeoutMs: CALL_MS }))
-  const turn = { at: 0 }
+  const circle = createCircle(managers, (url) => createRpcClient({ url, tls: { ...tls, serverRoles: ['manager'] }, timeoutMs: CALL_MS }))
   return {
-    keep: (signal) => keepRegistered(options, clients, turn, signal),
+    keep: (signal) => keepRegistered(options, circle, signal),
     report(volumes) {
-      const client = clients[turn.at % clients.length]
-      void client?.call(apiMethods.hostReport.name, [apiMethods.hostReport.params.format({ name, bootId, incarnation, volumes })])
+      void circle.now()?.call(apiMethods.hostReport.name, [apiMethods.hostReport.params.format({ name, bootId, incarnation, volumes })])
         .catch((thrown: unknown) => { log.warn('a report did not reach the manager: it looks by itself', { error: messageOf(thrown) }) })
     },
   }
 }
 
-async function keepRegistered(options: RegistrationOptions, clients: readonly RpcClient[], turn: { at: number }, signal: AbortSignal): Promise<void> {
+async function keepRegistered(options: RegistrationOptions, circle: Circle, signal: AbortSignal): Promise<void> {
   const { clock, log } = options
   let failures = 0
+  let followed = 0
   let told = ''
   const tell = (state: string, detail: string): void => {
     if (told !== state) log.info(state, { detail })
     told = state
   }
   while (!signal.aborted) {
-    const client = clients[turn.at % clients.length]
+    const client = circle.now()
     if (!client) return
     let pause: number
     try {
-      pause = await stayWith(client, options, signal, (detail) => { failures = 0; tell('registered', detail) })
+      pause = await stayWith(client, options, signal, (detail) => {
+        failures = 0
+        followed = 0
+        tell(`registered at ${client.url}`, detail)
+      })
     } catch (thrown) {
       if (signal.aborted) break
+      const active = activeAddress(thrown)
+      if (active !== undefined && followed < FOLLOW_MAX && circle.follow(active)) {
+        followed += 1
+        continue
+      }
+      followed = 0
       tell('no manager answers: volumes keep serving', messageOf(thrown))
-      turn.at += 1
+      circle.next()
       pause = PAUSES_MS[Math.min(failures, PAUSES_MS.length - 1)] ?? 2000
       failures += 1
     }
     await clock.sleep(pause, signal).catch(() => undefined)
   }
-  for (const client of clients) client.close()
+  circle.close()
 }
 
-/** Registers, then beats until the manager has forgotten this host (gives 0: register again) or does not answer (throws). */
+/** Registers, then beats until the manager has forgotten this host (gives 0: register again), is not the active one, or does not answer (throws). */
 async function stayWith(client: RpcClient, { self, changed, clock }: RegistrationOptions, signal: AbortSignal, onAnswer: (detail: string) => void): Promise<number> {
   const answer = await client.call(apiMethods.hostRegister.name, [apiMethods.hostRegister.params.format(self)], { signal })
   const { epoch, heartbeatMs } = apiMethods.hostRegister.result.parse(answer, 'the answer to the registration')
-  onAnswer(`at ${client.url}, epoch ${epoch}`)
+  onAnswer(`epoch ${epoch}`)
   const { name, bootId, incarnation } = self
   let missed = 0
   while (!signal.aborted) {
@@ -83,6 +136,8 @@ async function stayWith(client: RpcClient, { self, changed, clock }: Registratio
       if (!result.known || result.epoch !== epoch) return 0
       missed = 0
     } catch (thrown) {
+      if (thrown instanceof Fault && thrown.fault === 'state unavailable') continue // it has heard us, and waits for its database
+      if (thrown instanceof Fault && thrown.fault === 'not active') throw thrown
       missed += 1
       if (missed >= 2) throw thrown
     }
