@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { apiMethods } from '../../lib/api/methods.js'
 import type { ApiMethod, ApiName, ApiParams, ApiResult } from '../../lib/api/methods.js'
+import { activeAddress } from '../../lib/api/active.js'
 import { Fault, faults, messageOf } from '../../lib/faults.js'
 import { loadTls } from '../../lib/host/pki.js'
 import { createRpcClient, RemoteFault, TransportError } from '../../lib/rpc/client.js'
@@ -25,6 +26,8 @@ export interface Manager {
    * `patient`: a question is repeated as long, for who follows what happens.
    */
   call<N extends ApiName>(name: N, params: Omit<ApiParams<N>, 'request'>, options?: { readonly patient?: boolean }): Promise<ApiResult<N>>
+  /** Asks the managers in turn until the active one answers, first the one at `address` (empty: not known). One round. */
+  callActive(name: 'managerStatus', params: Record<string, never>, address: string): Promise<ApiResult<'managerStatus'>>
   close(): void
 }
 
@@ -34,17 +37,47 @@ export async function connectManager(options: ConnectOptions): Promise<Manager> 
   const tls = await loadTls(tlsDir).catch((thrown: unknown) => {
     throw new UsageError(`no certificate in ${tlsDir}: give --tls-dir, or set VSKY_TLS_DIR, to a folder with ca.pem, cert.pem and key.pem (vsky-manager init makes one): ${messageOf(thrown)}`, { cause: thrown })
   })
-  const clients = managers.map((url) => createRpcClient({ url, tls: { ...tls, serverRoles: ['manager'] } }))
+  const connect = (url: string): RpcClient => createRpcClient({ url, tls: { ...tls, serverRoles: ['manager'] } })
+  const clients = managers.map(connect)
+  const known: Known = {
+    clients,
+    async follow(url) {
+      const place = clients.findIndex((client) => client.url === url)
+      if (place >= 0 || clients.length >= managers.length + TOLD_MAX || managers.some((each) => each.startsWith('unix:'))) return place
+      const client = connect(url)
+      try {
+        await client.call(apiMethods.managerStatus.name, [{}], { timeoutMs: LOOK_MS }) // it may be an address that is of no use from here
+      } catch (thrown) {
+        if (thrown instanceof TransportError) {
+          client.close()
+          return -1
+        }
+      }
+      return clients.push(client) - 1
+    },
+  }
   return {
     async call(name, params, { patient = false } = {}) {
       const method = apiMethods[name] as unknown as ApiMethod<ApiParams<typeof name>, ApiResult<typeof name>>
       const full = (method.mutates ? { ...params, request: `cli-${randomBytes(12).toString('hex')}` } : params) as ApiParams<typeof name>
-      const answer = await callFirst(clients, method.name, method.params.format(full), { mutates: method.mutates, patient, until: performance.now() + options.timeoutMs, onWait: options.onWait })
+      const answer = await callFirst(known, method.name, method.params.format(full), { mutates: method.mutates, patient, until: performance.now() + options.timeoutMs, onWait: options.onWait })
       try {
         return method.result.parse(answer, `the answer to ${method.name}`)
       } catch (thrown) {
         throw new RemoteFault(faults['internal error'].code, messageOf(thrown)) // the person did nothing wrong
       }
+    },
+    async callActive(name, params, address) {
+      const first = address === '' ? undefined : clients[await known.follow(address)]
+      for (const client of first ? [first, ...clients.filter((each) => each !== first)] : clients) {
+        try {
+          const status = apiMethods[name].result.parse(await client.call(apiMethods[name].name, [params], { timeoutMs: Math.min(options.timeoutMs, LOOK_MS) }), 'the status of a manager')
+          if (status.state !== 'standby') return status
+        } catch (thrown) {
+          if (!(thrown instanceof TransportError) && !(thrown instanceof Fault)) throw thrown
+        }
+      }
+      throw new Fault('not active', 'no manager that can be reached from here is active')
     },
     close() {
       for (const client of clients) client.close()
@@ -54,8 +87,20 @@ export async function connectManager(options: ConnectOptions): Promise<Manager> 
 
 /** How long a question is repeated while no manager can be reached, ms: one that is restarted is back by then. */
 const READ_PATIENCE_MS = 6000
+/** So often an answer that tells where to go is followed without a pause. */
+const FOLLOW_MAX = 3
 /** Between two tries, ms. */
 const PAUSE_MS = 500
+/** For a look at one of several managers, ms. */
+const LOOK_MS = 3000
+/** Addresses that are told and not in our list: so many are remembered. */
+const TOLD_MAX = 4
+
+interface Known {
+  readonly clients: readonly RpcClient[]
+  /** Where a standby sends us: gives its place among them, -1 when it can't be reached from here. */
+  readonly follow: (url: string) => Promise<number>
+}
 
 interface Manner {
   readonly mutates: boolean
@@ -66,21 +111,31 @@ interface Manner {
 }
 
 /** The next manager is asked when one can't be reached; the same call is made again when its outcome is unknown or the work goes on. */
-async function callFirst(clients: readonly RpcClient[], method: string, params: XmlValue, { mutates, patient, until, onWait }: Manner): Promise<XmlValue> {
+async function callFirst({ clients, follow }: Known, method: string, params: XmlValue, { mutates, patient, until, onWait }: Manner): Promise<XmlValue> {
   const repeated = mutates || patient
   const giveUp = repeated ? until : Math.min(until, performance.now() + READ_PATIENCE_MS)
+  const asked = clients.length
+  let at = 0
+  let followed = 0
   for (let attempt = 0; ; attempt += 1) {
-    const client = clients[attempt % clients.length]
+    const client = clients[at % clients.length]
     if (!client) throw new UsageError('no manager is known')
     const left = until - performance.now()
     try {
       return await client.call(method, [params], { timeoutMs: Math.max(1000, Math.min(left, 60_000)) })
     } catch (thrown) {
       if (thrown instanceof TypeError) throw new UsageError(`${method} cannot be sent: ${thrown.message}`, { cause: thrown })
-      const again = thrown instanceof Fault ? thrown.fault === 'not active' || (mutates && thrown.fault === 'timed out')
+      const again = thrown instanceof Fault ? thrown.fault === 'not active' || thrown.fault === 'state unavailable' || (mutates && thrown.fault === 'timed out')
         : thrown instanceof TransportError && (repeated || !thrown.sent || thrown.kind === 'reset') && thrown.kind !== 'tls'
       if (!again || performance.now() + PAUSE_MS > giveUp) throw thrown
-      if (attempt === clients.length - 1) onWait?.(messageOf(thrown)) // each of them was asked once
+      const told = activeAddress(thrown)
+      const place = told === undefined ? -1 : await follow(told)
+      at = place >= 0 && clients[place] !== client ? place : at + 1
+      if (place >= 0 && followed < FOLLOW_MAX) {
+        followed += 1
+        continue // it was told where to go: no reason to wait
+      }
+      if (attempt === asked - 1) onWait?.(messageOf(thrown)) // each of them was asked once
       if (!(thrown instanceof Fault && thrown.fault === 'timed out')) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
     }
   }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import { notActive } from '../../../../lib/api/active.js'
 import { apiMethods } from '../../../../lib/api/methods.js'
 import { Fault, faultNameOf, faults } from '../../../../lib/faults.js'
 import type { FaultName } from '../../../../lib/faults.js'
@@ -179,6 +180,44 @@ describe('vsky', function () {
     expect(code).to.equal(7) // the only way in which this manager ends it
     expect(out.trim().split('\n').map((line) => (JSON.parse(line) as { seq: number }).seq)).to.deep.equal([11, 12, 13])
     expect(calls.slice(1).every(({ params }) => Number(params.waitMs) <= 500)).to.equal(true)
+  })
+
+  it('follows a standby to the active manager that it names, also outside the list, and waits out one without its database', async () => {
+    const seen: string[] = []
+    const manager = async (name: string, answer: (method: string, count: number) => XmlValue): Promise<RpcServer> => {
+      let count = 0
+      return startRpcServer({
+        host: '127.0.0.1', port: 0, tls: await loadTls(join(dir, 'manager')), log: createLog({ name: 'test', level: 'silent' }), closeGraceMs: 100,
+        handle: (_, method) => {
+          if (method !== apiMethods.managerStatus.name) seen.push(name)
+          count += 1
+          return Promise.resolve().then(() => answer(method, count))
+        },
+      })
+    }
+    const active = await manager('active', (method, count) => {
+      if (method === apiMethods.managerStatus.name) return {}
+      if (count < 4) throw new Fault('state unavailable', 'frozen')
+      return []
+    })
+    const standby = await manager('standby', () => { throw notActive('mgr2', { holder: 'mgr1', address: active.url }) })
+    try {
+      expect(await vsky(['volume', 'list', '--json'], { VSKY_MANAGER: standby.url })).to.deep.equal({ code: 0, out: '[]\n', said: '' })
+      expect(seen.slice(0, 2)).to.deep.equal(['standby', 'active'])
+    } finally {
+      await Promise.all([active.close(), standby.close()])
+    }
+  })
+
+  it('hands over, and tells who is active then', async () => {
+    const view = (epoch: number): XmlValue => apiMethods.managerStatus.result.format({
+      name: `mgr${epoch}`, state: 'active', epoch, holder: `mgr${epoch}`, address: '', leaseAgeMs: 10, ttlMs: 6000, managers: [{ name: 'mgr1', address: '', version: '1', state: 'standby' }, { name: 'mgr2', address: '', version: '1', state: 'active' }],
+      version: '1', startedAt: 0, schema: 1, hostsOnline: 0, hosts: 0, volumes: 0, underWay: 0, extentBytes: 1n,
+    })
+    answers = (method, _, count) => (method === apiMethods.managerHandOver.name ? { from: 'mgr1', epoch: 1 } : view(count < 4 ? 1 : 2))
+    const { code, out } = await vsky(['manager', 'hand-over', '--to', 'mgr2'])
+    expect([code, calls[0]?.params.to]).to.deep.equal([0, 'mgr2'])
+    expect(out).to.match(/^mgr2: active, epoch 2/).and.to.contain('mgr1     standby')
   })
 
   it('reads from its file what neither options nor environment say', async () => {
