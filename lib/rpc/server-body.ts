@@ -1,56 +1,50 @@
-/** What an HTTP request must look like before it is read as XML-RPC, and its body, counted as it comes. */
+/** The body of a request, counted as it comes, within what one request and all of them together may hold. */
 import type { IncomingMessage } from 'node:http'
+import { HttpRefusal } from './dialect.js'
 
-/** Refused before XML-RPC begins: an HTTP status and one line of text. */
-export class HttpRefusal extends Error {
-  override readonly name = 'HttpRefusal'
-  readonly status: number
-  readonly headers: Readonly<Record<string, string>>
-  constructor(status: number, message: string, headers: Readonly<Record<string, string>> = {}) {
-    super(message)
-    this.status = status
-    this.headers = headers
+export { HttpRefusal } from './dialect.js'
+
+/** Bytes that requests hold together until they are answered. */
+export interface BodyBudget {
+  /** False when there is no room for so many more; then nothing was taken. */
+  take(bytes: number): boolean
+  give(bytes: number): void
+}
+
+export function createBodyBudget(maxBytes: number): BodyBudget {
+  let held = 0
+  return {
+    take(bytes) {
+      if (held + bytes > maxBytes) return false
+      held += bytes
+      return true
+    },
+    give(bytes) { held -= bytes },
   }
 }
 
 /**
- * The path of a POST of XML in UTF-8 to one of `paths`; throws HttpRefusal (404, 405, 415) for all else. The content type keeps
- * web pages out: a browser asks first (CORS) before it posts XML to a stranger, and we never allow it.
+ * The whole body as text; what it takes of the budget is told to `took`, and is given back by the caller. Throws HttpRefusal 413 past `maxBytes`
+ * (said or sent), 503 when the budget is spent, and 400 for what is not UTF-8; rejects when the client breaks off. The server's requestTimeout
+ * is its deadline.
  */
-export function checkHead(req: IncomingMessage, paths: readonly string[]): string {
-  const path = (req.url ?? '').split('?', 1)[0] ?? ''
-  if (!paths.includes(path)) throw new HttpRefusal(404, 'nothing is here')
-  if (req.method !== 'POST') throw new HttpRefusal(405, 'XML-RPC is sent by POST', { Allow: 'POST' })
-  if (!isXml(req.headers['content-type'] ?? '')) throw new HttpRefusal(415, 'the content type must be text/xml in UTF-8')
-  const encoding = req.headers['content-encoding'] ?? 'identity'
-  if (encoding !== 'identity') throw new HttpRefusal(415, 'no content encoding is understood')
-  return path
-}
-
-function isXml(contentType: string): boolean {
-  const [type = '', ...parameters] = contentType.slice(0, 200).toLowerCase().split(';').map((part) => part.trim())
-  if (type !== 'text/xml' && type !== 'application/xml') return false
-  return parameters.every((parameter) => !parameter.startsWith('charset=') || /^charset="?(utf-?8|us-ascii)"?$/.test(parameter))
-}
-
-/**
- * The whole body as text. Throws HttpRefusal 413 past `maxBytes` (said or sent) and 400 for what is not UTF-8; rejects when
- * the client breaks off. The server's requestTimeout is its deadline.
- */
-export async function readBody(req: IncomingMessage, maxBytes: number): Promise<string> {
+export async function readBody(req: IncomingMessage, maxBytes: number, budget: BodyBudget, took: (bytes: number) => void): Promise<string> {
   const tooLong = new HttpRefusal(413, `more than ${maxBytes} bytes`, { Connection: 'close' })
   if (Number(req.headers['content-length'] ?? 0) > maxBytes) throw tooLong
   const chunks: Buffer[] = []
   await new Promise<void>((resolve, reject) => {
     let size = 0
+    const stop = (refusal: HttpRefusal): void => {
+      req.pause()
+      reject(refusal)
+    }
     req.on('data', (chunk: Buffer) => {
       size += chunk.length
-      if (size <= maxBytes) {
-        chunks.push(chunk)
-        return
-      }
-      req.pause()
-      reject(tooLong)
+      if (size > maxBytes) return stop(tooLong)
+      if (!budget.take(chunk.length)) return stop(new HttpRefusal(503, 'too much is being read already', { 'Retry-After': '1', Connection: 'close' }))
+      took(chunk.length)
+      chunks.push(chunk)
+      return undefined
     })
     req.once('end', resolve)
     req.once('error', reject)

@@ -1,5 +1,6 @@
 /** Who is at the other end of a connection, as far as the connection itself proves it. */
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { DetailedPeerCertificate, PeerCertificate } from 'node:tls'
 
@@ -30,4 +31,22 @@ function textOf(subject: unknown, field: 'CN' | 'OU'): string | undefined {
   if (typeof subject !== 'object' || subject === null) return undefined
   const value: unknown = Reflect.get(subject, field)
   return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+/** Counts connections by address: true for one that may stay. Those of a socket file are not counted. */
+export function createPeerCount(most: number): (socket: Socket) => boolean {
+  const open = new Map<string, number>()
+  return (socket) => {
+    const { remoteAddress } = socket
+    if (remoteAddress === undefined) return true
+    const count = open.get(remoteAddress) ?? 0
+    if (count >= most) return false
+    open.set(remoteAddress, count + 1)
+    socket.once('close', () => {
+      const left = (open.get(remoteAddress) ?? 1) - 1
+      if (left === 0) open.delete(remoteAddress)
+      else open.set(remoteAddress, left)
+    })
+    return true
+  }
 }

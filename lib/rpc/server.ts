@@ -10,13 +10,17 @@ import { createServer as createTlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import { Fault, faults, messageOf } from '../faults.js'
 import type { Log } from '../ports.js'
-import { HttpRefusal, checkHead, readBody } from './server-body.js'
+import { xmlDialect } from './dialect.js'
+import type { Asked, Dialect, WireCall, WireReply } from './dialect.js'
+import { jsonDialect } from './dialect-json.js'
+import type { JsonDialectOptions } from './dialect-json.js'
+import { HttpRefusal, createBodyBudget, readBody } from './server-body.js'
+import type { BodyBudget } from './server-body.js'
 import { listenOn } from './server-listen.js'
 import type { RpcAddress } from './server-listen.js'
-import { peerOf } from './server-peer.js'
+import { createPeerCount, peerOf } from './server-peer.js'
 import type { Peer } from './server-peer.js'
-import { XmlRpcSyntaxError, decodeCall, encodeFault, encodeResponse } from './xmlrpc.js'
-import type { XmlCall, XmlValue } from './xmlrpc.js'
+import type { XmlRpcLimits, XmlValue } from './xmlrpc-value.js'
 
 export type { RpcAddress } from './server-listen.js'
 export { peerOf } from './server-peer.js'
@@ -44,14 +48,25 @@ interface RpcServerSettings {
   readonly handle: RpcHandler
   /** Replies without nil and i8. Default false. */
   readonly classic?: boolean
+  /** The same methods as JSON under this prefix. Default: not served. */
+  readonly json?: JsonDialectOptions
+  /** Of what a call may hold: see xmlrpc-value.ts. */
+  readonly limits?: XmlRpcLimits
   /** Other routes (metrics, events, pages): sees every request first and returns true when it takes it over. */
   readonly onRequest?: (req: IncomingMessage, res: ServerResponse) => boolean
-  /** Default 8 MiB. */
-  readonly maxBodyBytes?: number
+  /** Default 8 MiB. It may be another for each peer. */
+  readonly maxBodyBytes?: number | ((peer: Peer) => number)
+  /** Of all requests under way together; more are answered 503. Default 64 MiB. */
+  readonly maxBodiesBytes?: number
+  /** Until the head of a request, and all of it, has come. Default 5 s and 15 s. */
+  readonly headersTimeoutMs?: number
+  readonly requestTimeoutMs?: number
   /** After it the client gets `timed out`, whatever the handler does. Default 120 s. */
   readonly deadlineMs?: number
-  /** Connections at once; more are closed. Default 1024. */
+  /** Connections at once; more are closed. Default 2048. */
   readonly maxConnections?: number
+  /** The same from one address, so that nobody can take all; a socket file has no address. Default 512. */
+  readonly maxConnectionsPerAddress?: number
   /** Calls at once of one peer (its certificate's name, else its address); more are answered 503. Default 64. */
   readonly maxCallsPerPeer?: number
   /** How long `close` waits for calls under way. Default 5 s. */
@@ -89,15 +104,23 @@ const REPLY_TIMEOUT_MS = 30_000
  * a log id, its stack in the log only. Rejects with the system's error when it can't listen.
  */
 export async function startRpcServer(options: RpcServerOptions): Promise<RpcServer> {
-  const { log, tls, maxConnections = 1024, closeGraceMs = 5_000 } = options
-  const http = { requestTimeout: 15_000, headersTimeout: 5_000, keepAliveTimeout: 30_000, connectionsCheckingInterval: 2_000 }
-  const calls = new Set<AbortController>()
-  const inFlight = new Map<string, number>()
+  const { log, tls, maxConnections = 2048, closeGraceMs = 5_000, headersTimeoutMs = 5_000, requestTimeoutMs = 15_000, limits = {} } = options
+  const http = {
+    headersTimeout: headersTimeoutMs, requestTimeout: requestTimeoutMs, keepAliveTimeout: 30_000, connectionsCheckingInterval: Math.min(2_000, headersTimeoutMs), maxHeaderSize: 16_384,
+  }
+  const door: Door = {
+    options,
+    dialects: [
+      xmlDialect({ paths: options.paths ?? ['/RPC2', '/'], classic: options.classic ?? false, limits }),
+      ...(options.json ? [jsonDialect({ limits, ...options.json })] : []),
+    ],
+    calls: new Set(), inFlight: new Map(), budget: createBodyBudget(options.maxBodiesBytes ?? 64 * 1024 * 1024),
+  }
   let closing: Promise<void> | undefined
   const listener: RequestListener = (req, res) => {
     if (closing) res.setHeader('Connection', 'close')
     if (options.onRequest?.(req, res)) return
-    void answer(options, calls, inFlight, req, res)
+    void answer(door, req, res)
   }
   const server: Server = tls
     ? createTlsServer({
@@ -106,7 +129,13 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     : createServer(http, listener)
   server.maxConnections = maxConnections
   const sockets = new Set<Socket>()
+  const admits = createPeerCount(options.maxConnectionsPerAddress ?? 512)
   server.on('connection', (socket: Socket) => {
+    if (!admits(socket)) {
+      log.debug('a connection too many', { peer: socket.remoteAddress })
+      socket.destroy()
+      return
+    }
     sockets.add(socket)
     socket.once('close', () => { sockets.delete(socket) })
   })
@@ -125,7 +154,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     const closed = new Promise<void>((resolve) => { server.close(() => { resolve() }) })
     server.closeIdleConnections()
     const hard = setTimeout(() => {
-      for (const call of calls) call.abort(new Fault('timed out', 'The server is closing'))
+      for (const call of door.calls) call.abort(new Fault('timed out', 'The server is closing'))
       server.closeAllConnections()
       for (const socket of sockets) socket.destroy() // closeAllConnections does not know those still in their handshake
     }, closeGraceMs)
@@ -148,11 +177,19 @@ function urlOf(address: RpcAddress, secure: boolean): string {
   return `${secure ? 'https' : 'http'}://${host}:${address.port}`
 }
 
+interface Door {
+  readonly options: RpcServerOptions
+  /** The table of routes. */
+  readonly dialects: readonly Dialect[]
+  readonly calls: Set<AbortController>
+  /** Calls under way, by peer. */
+  readonly inFlight: Map<string, number>
+  readonly budget: BodyBudget
+}
+
 /** One request to its one answer. Never rejects. */
-async function answer(
-  options: RpcServerOptions, calls: Set<AbortController>, inFlight: Map<string, number>, req: IncomingMessage, res: ServerResponse,
-): Promise<void> {
-  const { log, classic = false, maxCallsPerPeer = 64, deadlineMs = 120_000 } = options
+async function answer({ options, dialects, calls, inFlight, budget }: Door, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const { log, maxCallsPerPeer = 64, maxBodyBytes = 8 * 1024 * 1024 } = options
   const requestId = randomBytes(8).toString('hex')
   const gone = new AbortController()
   calls.add(gone)
@@ -162,23 +199,27 @@ async function answer(
   const who = peer.commonName ?? peer.address
   const under = inFlight.get(who) ?? 0
   inFlight.set(who, under + 1)
+  let held = 0
   try {
-    const path = checkHead(req, options.paths ?? ['/RPC2', '/'])
+    const asked = askedOf(req)
+    const dialect = dialects.find((each) => each.owns(asked.path))
+    if (!dialect) throw new HttpRefusal(404, 'nothing is here')
+    dialect.check(asked)
     if (under >= maxCallsPerPeer) throw new HttpRefusal(503, `more than ${maxCallsPerPeer} calls at once`, { 'Retry-After': '1' })
-    const text = await readBody(req, options.maxBodyBytes ?? 8 * 1024 * 1024)
-    const ctx: CallContext = { peer, path, requestId, signal: gone.signal, classic }
-    const reply = await replyTo(text, ctx, options, deadlineMs, gone)
-    send(res, 200, 'text/xml; charset=utf-8', reply)
+    const body = await readBody(req, typeof maxBodyBytes === 'function' ? maxBodyBytes(peer) : maxBodyBytes, budget, (bytes) => { held += bytes })
+    const ctx: CallContext = { peer, path: asked.path, requestId, signal: gone.signal, classic: dialect.classic }
+    send(res, await replyTo({ dialect, asked, body, ctx, gone, options }))
   } catch (thrown) {
     if (thrown instanceof HttpRefusal) {
       for (const [name, value] of Object.entries(thrown.headers)) res.setHeader(name, value)
       if (!req.complete) res.setHeader('Connection', 'close') // the rest of the body is not worth reading
-      send(res, thrown.status, 'text/plain; charset=utf-8', `${thrown.message}\n`)
+      send(res, { status: thrown.status, type: 'text/plain; charset=utf-8', body: `${thrown.message}\n` })
     } else {
       log.debug('a request broke off', { requestId, peer: who, reason: messageOf(thrown) })
       req.destroy()
     }
   } finally {
+    budget.give(held)
     calls.delete(gone)
     const left = (inFlight.get(who) ?? 1) - 1
     if (left === 0) inFlight.delete(who)
@@ -186,26 +227,38 @@ async function answer(
   }
 }
 
-/** Decodes, calls, encodes. Whatever happens is a reply. */
-async function replyTo(
-  text: string, ctx: CallContext, { handle, log }: RpcServerOptions, deadlineMs: number, gone: AbortController,
-): Promise<string> {
-  let call: XmlCall | undefined
+function askedOf({ method = '', url = '', headers }: IncomingMessage): Asked {
+  const mark = url.indexOf('?')
+  return { verb: method, path: mark < 0 ? url : url.slice(0, mark), query: mark < 0 ? '' : url.slice(mark + 1), headers }
+}
+
+interface Request {
+  readonly dialect: Dialect
+  readonly asked: Asked
+  readonly body: string
+  readonly ctx: CallContext
+  readonly gone: AbortController
+  readonly options: RpcServerOptions
+}
+
+/** Reads the call, has it carried out, writes the answer. Whatever happens is a reply. */
+async function replyTo({ dialect, asked, body, ctx, gone, options: { handle, log, deadlineMs = 120_000 } }: Request): Promise<WireReply> {
+  const { requestId: logId } = ctx
+  let call: WireCall | undefined
   try {
-    call = decodeCall(text)
-    return encodeResponse(await within(deadlineMs, gone, handle(ctx, call.method, call.params)), { classic: ctx.classic })
+    call = dialect.read(asked, body)
+    return dialect.value(await within(deadlineMs, gone, handle(ctx, call.method, call.params)))
   } catch (thrown) {
-    if (thrown instanceof Fault || thrown instanceof WireFault) return encodeFault(thrown.code, thrown.message)
-    if (thrown instanceof XmlRpcSyntaxError && !call) return encodeFault(faults['parse error'].code, thrown.message)
+    if (thrown instanceof Fault || thrown instanceof WireFault) return dialect.fault({ code: thrown.code, message: thrown.message, logId })
     if (ctx.signal.aborted) { // nobody waits for an answer, and what an interrupted method throws says nothing new
-      log.debug('a call was interrupted', { requestId: ctx.requestId, method: call?.method, reason: messageOf(thrown) })
-      return encodeFault(faults['timed out'].code, messageOf(thrown))
+      log.debug('a call was interrupted', { requestId: logId, method: call?.method, reason: messageOf(thrown) })
+      return dialect.fault({ code: faults['timed out'].code, message: messageOf(thrown), logId })
     }
     log.error('a method failed in a way that nobody foresaw', {
-      requestId: ctx.requestId, method: call?.method, peer: ctx.peer.commonName ?? ctx.peer.address,
+      requestId: logId, method: call?.method, peer: ctx.peer.commonName ?? ctx.peer.address,
       reason: messageOf(thrown), stack: thrown instanceof Error ? thrown.stack : undefined,
     })
-    return encodeFault(faults['internal error'].code, `internal error, log id ${ctx.requestId}`)
+    return dialect.fault({ code: faults['internal error'].code, message: `internal error, log id ${logId}`, logId })
   }
 }
 
@@ -228,12 +281,12 @@ async function within(deadlineMs: number, gone: AbortController, result: Promise
   }
 }
 
-function send(res: ServerResponse, status: number, type: string, body: string): void {
+function send(res: ServerResponse, { status, type, body }: WireReply): void {
   if (res.destroyed || res.headersSent) return
   const bytes = Buffer.from(body)
   const slow = setTimeout(() => { res.destroy() }, REPLY_TIMEOUT_MS) // a client that does not read would hold the reply in memory
   slow.unref()
   res.once('close', () => { clearTimeout(slow) })
-  res.writeHead(status, { 'Content-Type': type, 'Content-Length': bytes.length, 'X-Content-Type-Options': 'nosniff' })
+  res.writeHead(status, { 'Content-Type': type, 'Content-Length': bytes.length, 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store' })
   res.end(bytes)
 }

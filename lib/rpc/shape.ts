@@ -122,10 +122,10 @@ export function byteCount(describe = 'a size in bytes, as a decimal string'): Sh
   }
 }
 
-export function flag(): Shape<boolean> {
+export function flag(describe = 'true or false'): Shape<boolean> {
   return {
     type: 'boolean',
-    describe: 'true or false',
+    describe,
     parse(value, at) {
       if (typeof value !== 'boolean') throw wrong(at, 'true or false', value)
       return value
@@ -134,11 +134,16 @@ export function flag(): Shape<boolean> {
   }
 }
 
+export interface ListShape<T> extends Shape<readonly T[]> {
+  readonly item: Shape<T>
+}
+
 /** An array of at most `max` items. Default 100,000. */
-export function list<T>(item: Shape<T>, { max = 100_000 }: { max?: number } = {}): Shape<readonly T[]> {
+export function list<T>(item: Shape<T>, { max = 100_000 }: { max?: number } = {}): ListShape<T> {
   return {
     type: 'array',
     describe: `a list of ${item.describe}`,
+    item,
     parse(value, at) {
       if (!Array.isArray(value)) throw wrong(at, 'an array', value)
       if (value.length > max) throw new Fault('bad parameter', `${at}: has ${value.length} items, more than ${max}`)
