@@ -29,6 +29,8 @@ export const limits = {
   /** Largest volume, bytes: 64 TiB, so that a volume's table stays within what one `dmsetup create` takes. */
   volumeMax: 64n * 1024n ** 4n,
   volumeStep: 512n,
+  /** Segments of one volume: placing and writing them down is one transaction, in which nothing else happens. 64 TiB of the usual 8 GiB are 8192. */
+  segmentsMax: 16_384,
   /** Characters of a volume's name. The device-mapper name limit is 127; the name becomes /dev/vsky/NAME. */
   nameMax: 63,
   /** LVM physical extent, bytes: the unit in which a disk is given out. */

@@ -7,11 +7,13 @@
  * `timed out`: the work goes on, and the same call with the same id waits for it again.
  */
 import type { FaultName } from '../faults.js'
-import { hostRoles, limits, namePattern, nameRule } from '../model.js'
+import { diskStates, hostRoles, legStates, limits, namePattern, nameRule, volumePhases } from '../model.js'
 import { byteCount, flag, int, list, optional, record, struct, text, word } from '../rpc/shape.js'
-import type { Method, Parsed, Shape } from '../rpc/shape.js'
+import type { Method, OptionalShape, Parsed, Shape } from '../rpc/shape.js'
 import { volumeSeen } from '../wire/agent.js'
-import { diskView, eventView, explainView, hostView, jobView, managerView, movePlanView, settingView, statusView, volumeSummary, volumeView } from './views.js'
+import {
+  diskView, eventView, explainView, hostView, jobKinds, jobStates, jobView, leaseView, legRow, managerView, movePlanView, segmentRow, settingView, statusView, volumeSummary, volumeView,
+} from './views.js'
 
 /** Who may call: a viewer reads; an operator changes volumes and disks; an admin everything; an agent speaks for its own host. */
 export type ApiRole = 'viewer' | 'operator' | 'admin' | 'agent'
@@ -34,42 +36,49 @@ const volumeName = text({ min: 1, max: limits.nameMax, pattern: namePattern, des
 /** A reference to something that should exist is any text: an unknown one is `not found`, not malformed. */
 const reference = text({ min: 1, max: 255 })
 const request = text({ min: 8, max: 64, pattern: /^[A-Za-z0-9._:-]+$/, describe: 'a request id: 8 to 64 letters, digits, dots, dashes' })
+/** Whether the answer comes when the work is done (or `timed out`, after 25 s), or as soon as it is written down. */
+const wait = optional(flag('false: answer as soon as the work is accepted; default true'))
+/** Paging: see lists.ts. */
+const limit = optional(int({ min: 1, max: 1000, describe: 'rows at most, 1 to 1000; default 1000' }))
+const after = (key: string): OptionalShape<string> => optional(text({ min: 1, max: 400, describe: `only rows behind this one: ${key}` }))
+const prefix = optional(text({ min: 1, max: 63, describe: 'only names that begin so' }))
 const none = struct({})
 const done = record({})
 
 export const apiMethods = {
-  hostList: method('vsky.host.list', 'All hosts', { role: 'viewer' }, none, list(hostView)),
+  hostList: method('vsky.host.list', 'Hosts, by name', { role: 'viewer' },
+    struct({ prefix, role: optional(word(...hostRoles)), state: optional(word('online', 'offline')), duty: optional(word('use', 'drain', 'failed')), limit, after: after('its name') }), list(hostView)),
   hostShow: method('vsky.host.show', 'One host, with what is on it that Vsky did not make', { role: 'viewer', faults: ['unknown host'] },
     struct({ host: reference }), hostView),
 
   hostDrainPlan: method('vsky.host.drainPlan', 'What moving all legs away from a storage server would do', { role: 'viewer', faults: ['unknown host'] },
     struct({ host: reference }), movePlanView),
   hostDrain: method('vsky.host.drain', 'Moves all legs away from a storage server; for a head: refused while volumes are attached, then nothing is attached to it any more',
-    { role: 'operator', mutates: true, faults: ['unknown host', 'no room', 'volume attached'] }, struct({ host: reference, request }), hostView),
+    { role: 'operator', mutates: true, faults: ['unknown host', 'no room', 'volume attached'] }, struct({ host: reference, request, wait }), hostView),
   hostFail: method('vsky.host.fail', 'Counts a host as lost: its legs are made anew elsewhere, its volumes are taken from it as soon as it is shut out',
-    { role: 'operator', mutates: true, faults: ['unknown host', 'host online'] }, struct({ host: reference, force: flag(), request }), hostView),
+    { role: 'operator', mutates: true, faults: ['unknown host', 'host online'] }, struct({ host: reference, force: flag(), request, wait }), hostView),
   hostUse: method('vsky.host.use', 'Takes a host that was drained or failed into use again; ends a drain that is under way',
-    { role: 'operator', mutates: true, faults: ['unknown host'] }, struct({ host: reference, request }), hostView),
+    { role: 'operator', mutates: true, faults: ['unknown host'] }, struct({ host: reference, request, wait }), hostView),
 
   diskAdd: method('vsky.disk.add', 'Gives a block device of a storage server to Vsky. A disk with a signature or data is refused unless forced',
     { role: 'operator', mutates: true, faults: ['unknown host', 'wrong role', 'host offline', 'disk has data', 'disk taken', 'agent failed', 'timed out'] },
-    struct({ host: reference, device: text({ min: 6, max: 255, pattern: /^\/dev\/[A-Za-z0-9_./:+-]+$/, describe: 'the path of a block device, /dev/…' }), force: flag(), request }),
+    struct({ host: reference, device: text({ min: 6, max: 255, pattern: /^\/dev\/[A-Za-z0-9_./:+-]+$/, describe: 'the path of a block device, /dev/…' }), force: flag(), request, wait }),
     diskView),
-  diskList: method('vsky.disk.list', 'All disks, or those of one host', { role: 'viewer', faults: ['unknown host'] },
-    struct({ host: optional(reference) }), list(diskView)),
+  diskList: method('vsky.disk.list', 'Disks, by host and device', { role: 'viewer', faults: ['unknown host'] },
+    struct({ host: optional(reference), state: optional(word(...diskStates)), duty: optional(word('use', 'evacuate', 'failed')), limit, after: after('its HOST:DEVICE') }), list(diskView)),
   diskShow: method('vsky.disk.show', 'One disk, by id or as HOST:DEVICE', { role: 'viewer', faults: ['unknown disk'] }, struct({ disk: reference }), diskView),
   diskRemove: method('vsky.disk.remove', 'Takes an empty disk back from Vsky and removes its label',
     { role: 'operator', mutates: true, faults: ['unknown disk', 'disk in use', 'host offline', 'agent failed', 'timed out'] },
-    struct({ disk: reference, request }), done),
+    struct({ disk: reference, request, wait }), done),
 
   diskEvacuationPlan: method('vsky.disk.evacuationPlan', 'What moving all legs away from a disk would do', { role: 'viewer', faults: ['unknown disk'] },
     struct({ disk: reference }), movePlanView),
   diskEvacuate: method('vsky.disk.evacuate', 'Moves all legs away from a disk',
-    { role: 'operator', mutates: true, faults: ['unknown disk', 'no room'] }, struct({ disk: reference, request }), diskView),
+    { role: 'operator', mutates: true, faults: ['unknown disk', 'no room'] }, struct({ disk: reference, request, wait }), diskView),
   diskFail: method('vsky.disk.fail', 'Counts a disk as lost: its legs are made anew elsewhere', { role: 'operator', mutates: true, faults: ['unknown disk'] },
-    struct({ disk: reference, request }), diskView),
+    struct({ disk: reference, request, wait }), diskView),
   diskUse: method('vsky.disk.use', 'Takes a disk that was evacuated or failed into use again; ends an evacuation that is under way',
-    { role: 'operator', mutates: true, faults: ['unknown disk'] }, struct({ disk: reference, request }), diskView),
+    { role: 'operator', mutates: true, faults: ['unknown disk'] }, struct({ disk: reference, request, wait }), diskView),
 
   volumeCreate: method('vsky.volume.create', 'Makes a volume: places its legs, makes and zeroes their extents',
     { role: 'operator', mutates: true, faults: ['bad parameter', 'name taken', 'no room', 'too few servers', 'agent failed', 'timed out'] },
@@ -77,9 +86,10 @@ export const apiMethods = {
       name: volumeName,
       bytes: byteCount('the size in bytes, as a decimal string: at least 1048576, a multiple of 512'),
       redundancy: optional(int({ min: 1, max: limits.legsMax, describe: `the number of legs, 1 to ${limits.legsMax}` })),
-      request,
+      request, wait,
     }), volumeView),
-  volumeList: method('vsky.volume.list', 'All volumes, without their segments', { role: 'viewer' }, none, list(volumeSummary)),
+  volumeList: method('vsky.volume.list', 'Volumes without their segments, by name', { role: 'viewer' },
+    struct({ prefix, state: optional(word(...volumePhases)), host: optional(reference), limit, after: after('its name') }), list(volumeSummary)),
   volumeShow: method('vsky.volume.show', 'One volume, with its segments and legs', { role: 'viewer', faults: ['unknown volume'] },
     struct({ volume: reference }), volumeView),
   volumeAttach: method('vsky.volume.attach', 'Makes the volume appear as /dev/vsky/NAME on a head server',
@@ -89,32 +99,45 @@ export const apiMethods = {
       volume: reference, host: reference,
       /** The head that has it is lost: it is shut out first. */
       fromDeadHost: optional(flag()),
-      request,
+      request, wait,
     }), volumeView),
   volumeDetach: method('vsky.volume.detach', 'Removes the volume from its head server. Refused while something there has it open',
     { role: 'operator', mutates: true, faults: ['unknown volume', 'volume busy', 'volume in use', 'host offline', 'agent failed', 'timed out'] },
-    struct({ volume: reference, request }), volumeView),
+    struct({ volume: reference, request, wait }), volumeView),
   volumeDelete: method('vsky.volume.delete', 'Removes a detached volume and overwrites its extents. Servers that are away are cleaned when they return',
     { role: 'operator', mutates: true, faults: ['unknown volume', 'volume attached', 'volume busy', 'timed out'] },
-    struct({ volume: reference, request }), done),
+    struct({ volume: reference, request, wait }), done),
+
+  segmentList: method('vsky.segment.list', 'Segments with their legs, by volume and index: of one volume, or those with a leg on a host or a disk', { role: 'viewer', faults: ['unknown volume', 'unknown host', 'unknown disk', 'bad parameter'] },
+    struct({ volume: optional(reference), host: optional(reference), disk: optional(reference), limit, after: after('its VOLUME/INDEX') }), list(segmentRow)),
+  legList: method('vsky.leg.list', 'Legs, by the id of their extent, those that are still to be removed among them: of a volume, a host, a disk', { role: 'viewer', faults: ['unknown volume', 'unknown host', 'unknown disk'] },
+    struct({ volume: optional(reference), host: optional(reference), disk: optional(reference), state: optional(word(...legStates)), limit, after: after('its extent') }), list(legRow)),
 
   eventList: method('vsky.event.list', 'Events after a sequence number, oldest first; waits up to `waitMs` for one when there is none',
     { role: 'viewer' },
-    struct({ after: optional(int()), limit: optional(int({ min: 1, max: 1000 })), waitMs: optional(int({ max: 30_000 })) }), list(eventView)),
-  jobList: method('vsky.job.list', 'Jobs: those that run or wait, then the newest `ended` of the others', { role: 'viewer' },
-    struct({ ended: optional(int({ max: 1000 })) }), list(jobView)),
+    struct({
+      after: optional(int()), limit: optional(int({ min: 1, max: 1000, describe: 'rows at most, 1 to 1000; default 200' })), waitMs: optional(int({ max: 30_000 })),
+      about: optional(word('volume', 'host', 'disk', 'manager')), name: optional(reference), kind: optional(text({ min: 1, max: 100, describe: 'only kinds that begin so' })),
+    }), list(eventView)),
+  jobList: method('vsky.job.list', 'Jobs: those that run or wait, then the newest `ended` of the others', { role: 'viewer', faults: ['unknown job'] },
+    struct({
+      ended: optional(int({ max: 1000, describe: 'how many that have ended, 0 to 1000; default 20' })), kind: optional(word(...jobKinds)), state: optional(word(...jobStates)), name: optional(reference),
+      limit, after: after('its id'),
+    }), list(jobView)),
+  jobShow: method('vsky.job.show', 'One job', { role: 'viewer', faults: ['unknown job'] }, struct({ job: reference }), jobView),
   jobCancel: method('vsky.job.cancel', 'Ends an evacuation or a drain; what has been moved stays where it is', { role: 'operator', mutates: true, faults: ['unknown job', 'job finished', 'not cancellable'] },
-    struct({ job: reference, request }), jobView),
+    struct({ job: reference, request, wait }), jobView),
   settingList: method('vsky.setting.list', 'All settings, for the cluster or as they hold for one volume', { role: 'viewer', faults: ['unknown volume'] },
     struct({ volume: optional(reference) }), list(settingView)),
   settingSet: method('vsky.setting.set', 'Sets one, for the cluster or for one volume; without a value it goes back', { role: 'operator', mutates: true, faults: ['bad parameter', 'unknown volume'] },
-    struct({ name: text({ min: 1, max: 64 }), value: optional(int({ min: -(2 ** 53 - 1) })), volume: optional(reference), request }), settingView),
+    struct({ name: text({ min: 1, max: 64 }), value: optional(int({ min: -(2 ** 53 - 1) })), volume: optional(reference), request, wait }), settingView),
   status: method('vsky.status', 'One verdict on the cluster, and the reasons for it', { role: 'viewer' }, none, statusView),
   explain: method('vsky.explain', 'State of one thing, its cause, what is being done, and what a person may safely do next',
     { role: 'viewer', faults: ['unknown object'] }, struct({ object: reference }), explainView),
   managerStatus: method('vsky.manager.status', 'Who is active, and how the cluster is. A standby answers too: what it knows', { role: 'viewer' }, none, managerView),
   managerHandOver: method('vsky.manager.handOver', 'The active manager ends what it is doing and lets another take over: the one named, or any',
     { role: 'admin', mutates: true, faults: ['no standby'] }, struct({ to: optional(reference), request }), record({ from: text(), epoch: int() })),
+  leaseShow: method('vsky.lease.show', 'The lease by which one manager is the active one', { role: 'viewer' }, none, leaseView),
 
   hostRegister: method('vsky.host.register', 'An agent says who and where it is; the manager then looks at the host and puts it right',
     { role: 'agent', faults: ['denied'] },

@@ -73,6 +73,24 @@ export const segmentView = record({
   legs: list(legView),
 })
 
+/** A segment in a list, with the name of its volume. */
+export const segmentRow = record({ volume: text(), ...segmentView.fields })
+export type SegmentRowView = Parsed<typeof segmentRow>
+
+/** A leg in a list. */
+export const legRow = record({
+  /** Name of its volume; empty when that is deleted. */
+  volume: text(),
+  segment: int(),
+  /** Order within the segment. */
+  slot: int(),
+  ...legView.fields,
+  /** `planned`: being made; `dropping`: to be overwritten and removed. */
+  extentState: word('planned', 'ready', 'dropping'),
+  lun: int(),
+})
+export type LegRowView = Parsed<typeof legRow>
+
 const volumeFields = {
   id: text(),
   name: text(),
@@ -137,15 +155,31 @@ export const managerView = record({
 })
 export type ManagerView = Parsed<typeof managerView>
 
+export const leaseView = record({
+  /** The manager's term: each new one is higher. */
+  epoch: int(),
+  /** Name of the manager. */
+  holder: text(),
+  /** New with every start of a manager. */
+  incarnation: text(),
+  startedAt: int(),
+  /** Rises with every renewal. */
+  beat: int(),
+})
+export type LeaseView = Parsed<typeof leaseView>
+
+export const jobKinds = ['resync', 'evacuate', 'drain'] as const
+export const jobStates = ['waiting', 'running', 'done', 'failed', 'cancelled'] as const
+
 export const jobView = record({
   id: text(),
   /** `resync`: one segment's legs are copied to; `evacuate`, `drain`: a disk's or a host's legs move away. */
-  kind: word('resync', 'evacuate', 'drain'),
+  kind: word(...jobKinds),
   /** Of the volume, the disk (HOST:DEVICE) or the host. */
   name: text(),
   /** Of a resync. */
   segment: int(),
-  state: word('waiting', 'running', 'done', 'failed', 'cancelled'),
+  state: word(...jobStates),
   /** What it does, or why it waits, or how it ended. */
   note: long,
   bytes: byteCount(),

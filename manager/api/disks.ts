@@ -1,11 +1,13 @@
 /** Disks: given to Vsky, listed, taken back. */
+import { PAGE_MAX } from '../../lib/api/lists.js'
 import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { Fault } from '../../lib/faults.js'
 import { online } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
 import type { DiskRow } from '../state/rows.js'
 import type { Reader } from '../store/db.js'
-import { addDisk, allDisks, allHosts, findDisk, findHost, setDiskState } from '../store/hosts.js'
+import { addDisk, allHosts, findDisk, findHost, setDiskState } from '../store/hosts.js'
+import { disksPage } from '../store/lists.js'
 import { knownHost } from './hosts.js'
 import { mutate } from './requests.js'
 import { showDisk } from './show.js'
@@ -16,10 +18,13 @@ export async function knownDisk(db: Reader, reference: string): Promise<DiskRow>
   return disk
 }
 
-export async function diskList(cluster: Cluster, { host }: ApiParams<'diskList'>): Promise<ApiResult<'diskList'>> {
-  if (host !== undefined) await knownHost(cluster.store.read, host)
-  const zones = new Map((await allHosts(cluster.store.read)).map((each) => [each.name, each.zone]))
-  return (await allDisks(cluster.store.read, host)).map((disk) => showDisk(disk, zones.get(disk.host) ?? ''))
+export async function diskList(cluster: Cluster, { limit = PAGE_MAX, after, ...filter }: ApiParams<'diskList'>): Promise<ApiResult<'diskList'>> {
+  const db = cluster.store.read
+  if (filter.host !== undefined) await knownHost(db, filter.host)
+  const zones = new Map((await allHosts(db)).map((each) => [each.name, each.zone]))
+  const colon = after === undefined ? -1 : after.indexOf(':')
+  const behind = after === undefined ? undefined : colon < 0 ? { host: after, device: '' } : { host: after.slice(0, colon), device: after.slice(colon + 1) }
+  return (await disksPage(db, { ...filter, after: behind, limit })).map((disk) => showDisk(disk, zones.get(disk.host) ?? ''))
 }
 
 export async function diskShow(cluster: Cluster, { disk }: ApiParams<'diskShow'>): Promise<ApiResult<'diskShow'>> {

@@ -4,22 +4,25 @@
  */
 import { apiMethods } from '../../lib/api/methods.js'
 import type { ApiMethod, ApiName, ApiParams, ApiResult, ApiRole } from '../../lib/api/methods.js'
-import { Fault, faults, messageOf } from '../../lib/faults.js'
-import type { CallContext, RpcHandler } from '../../lib/rpc/server.js'
+import { apiNameOf, isQuestion, isSystemName, systemMethods } from '../../lib/api/system.js'
+import { Fault, messageOf } from '../../lib/faults.js'
+import type { CallContext, RpcHandler, RpcServerOptions } from '../../lib/rpc/server.js'
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
 import { stateUnavailable } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
 import { DbError } from '../store/db.js'
 import { EpochLost, staleEpoch } from '../store/store.js'
 import { diskAdd, diskList, diskRemove, diskShow } from './disks.js'
-import { eventList } from './events.js'
+import { eventList, leaseShow } from './events.js'
 import { diskEvacuate, diskEvacuationPlan, diskFail, diskUse, hostDrain, hostDrainPlan, hostFail, hostUse } from './duties.js'
 import { explain } from './explain.js'
 import { hostHeartbeat, hostList, hostRegister, hostReport, hostShow } from './hosts.js'
-import { jobCancel, jobList } from './jobs.js'
+import { jobCancel, jobList, jobShow } from './jobs.js'
+import { legList, segmentList } from './legs.js'
 import { managerHandOver, managerStatus } from './managers.js'
 import { settingList, settingSet } from './settings.js'
 import { status } from './status.js'
+import { systemCall } from './system.js'
 import { volumeAttach, volumeCreate, volumeDelete, volumeDetach, volumeList, volumeShow } from './volumes.js'
 
 type Handlers = { readonly [N in ApiName]: (cluster: Cluster, params: ApiParams<N>, signal: AbortSignal) => Promise<ApiResult<N>> }
@@ -27,14 +30,23 @@ type Handlers = { readonly [N in ApiName]: (cluster: Cluster, params: ApiParams<
 const handlers: Handlers = {
   hostList, hostShow, diskAdd, diskList, diskShow, diskRemove, volumeCreate, volumeList, volumeShow, volumeAttach, volumeDetach, volumeDelete,
   diskEvacuationPlan, diskEvacuate, diskFail, diskUse, hostDrainPlan, hostDrain, hostFail, hostUse, jobList, jobCancel, settingList, settingSet, status, explain,
-  eventList, managerStatus, managerHandOver, hostRegister, hostHeartbeat, hostReport,
+  eventList, managerStatus, managerHandOver, leaseShow, segmentList, legList, jobShow, hostRegister, hostHeartbeat, hostReport,
 }
-
-const byName: ReadonlyMap<string, ApiName> = new Map((Object.keys(apiMethods) as ApiName[]).map((key) => [apiMethods[key].name, key]))
 
 /** What each certificate's role may do. An agent's certificate opens only the agent's own calls. */
 const rights: Readonly<Record<string, readonly ApiRole[]>> = {
   admin: ['viewer', 'operator', 'admin'], operator: ['viewer', 'operator'], viewer: ['viewer'], agent: ['agent'],
+}
+
+const MIB = 1024 * 1024
+
+/** How the manager's methods are served: XML-RPC, and JSON under /api/v1/. Only agents have much to tell. */
+export function apiDoor(handle: RpcHandler): Pick<RpcServerOptions, 'handle' | 'json' | 'maxBodyBytes'> {
+  return {
+    handle,
+    json: { prefix: '/api/v1/', reads: isQuestion, positions: (name) => (isSystemName(name) ? systemMethods[name].positions : undefined) },
+    maxBodyBytes: ({ role }) => (role === 'agent' ? 8 * MIB : MIB),
+  }
 }
 
 /** Of the active manager. */
@@ -57,19 +69,27 @@ export function createStandbyHandler(standby: Standby): RpcHandler {
 }
 
 function createDoor(act: (key: ApiName, context: CallContext, params: readonly XmlValue[]) => Promise<XmlValue>): RpcHandler {
-  return async (context, name, params) => {
-    if (name.startsWith('system.')) return introspect(name, params)
-    const key = byName.get(name)
+  const handle: RpcHandler = async (context, name, params) => {
+    if (isSystemName(name)) {
+      if (rightsOf(context).length === 0) throw new Fault('denied', `${name} needs a certificate with a role`)
+      return systemCall(name, context, params, handle)
+    }
+    const key = apiNameOf(name)
     if (!key) throw new Fault('unknown method', `there is no method ${JSON.stringify(name.slice(0, 100))}`)
     return act(key, context, params)
   }
+  return handle
+}
+
+function rightsOf({ peer: { role = '' } }: CallContext): readonly ApiRole[] {
+  return (Object.hasOwn(rights, role) ? rights[role] : undefined) ?? []
 }
 
 /** What is asked, if it is well formed and this caller may ask it. */
 function admit<N extends ApiName>(key: N, context: CallContext, params: readonly XmlValue[]): ApiParams<N> {
   const method = apiMethods[key] as unknown as ApiMethod<ApiParams<N>, ApiResult<N>>
   const { commonName = '', role = '' } = context.peer
-  if (!(Object.hasOwn(rights, role) ? rights[role] ?? [] : []).includes(method.role)) {
+  if (!rightsOf(context).includes(method.role)) {
     throw new Fault('denied', `${method.name} needs the role ${method.role}; the certificate of ${JSON.stringify(commonName)} has ${JSON.stringify(role)}`)
   }
   if (params.length > 1) throw new Fault('invalid request', `${method.name} takes one struct, not ${params.length} parameters`)
@@ -95,28 +115,4 @@ async function call<N extends ApiName>(cluster: Cluster, key: N, context: CallCo
     else if (method.mutates) cluster.log.info('a call was refused', { method: method.name, by: commonName, fault: thrown.fault, text: thrown.message })
     throw thrown
   }
-}
-
-/** system.listMethods, methodHelp and methodSignature, from the registry. */
-function introspect(name: string, params: readonly XmlValue[]): XmlValue {
-  const all = ['system.listMethods', 'system.methodHelp', 'system.methodSignature']
-  if (name === 'system.listMethods') return [...byName.keys(), ...all].sort()
-  if (!all.includes(name)) throw new Fault('unknown method', `there is no method ${JSON.stringify(name.slice(0, 100))}`)
-  const [about] = params
-  const key = typeof about === 'string' ? byName.get(about) : undefined
-  if (!key) throw new Fault('unknown method', `${name} takes the name of a method of the vsky. family`)
-  const method: ApiMethod<never, never> = apiMethods[key] as never
-  if (name === 'system.methodSignature') return [[method.result.type, method.params.type]]
-  return helpOf(method)
-}
-
-function helpOf(method: ApiMethod<never, never>): string {
-  const { fields = {} } = method.params as { readonly fields?: Readonly<Record<string, { readonly describe: string }>> }
-  const members = Object.entries(fields).map(([member, shape]) => `  ${member}: ${shape.describe}`)
-  const failures = method.faults.map((fault) => `  ${faults[fault].code} ${fault}: ${faults[fault].correction}`)
-  return [
-    `${method.help}.`, `Role: ${method.role}.${method.mutates ? ' Idempotent by its request id.' : ''}`,
-    members.length === 0 ? 'Takes nothing.' : `Takes one struct:\n${members.join('\n')}`, `Gives ${method.result.describe}.`,
-    ...(failures.length === 0 ? [] : [`Faults:\n${failures.join('\n')}`]),
-  ].join('\n')
 }

@@ -1,8 +1,9 @@
 /** Hosts: listing them, and what their agents say of themselves. */
+import { PAGE_MAX } from '../../lib/api/lists.js'
 import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { Fault } from '../../lib/faults.js'
 import { HEARTBEAT_MS } from '../health/presence.js'
-import { stateUnavailable } from '../run/cluster.js'
+import { online, stateUnavailable } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
 import { noteSeen } from '../run/up.js'
 import type { HostRow } from '../state/rows.js'
@@ -12,8 +13,11 @@ import { extentsOnHost, setDoubt, volumeById } from '../store/volumes.js'
 import { addDisk, allDisks, allHosts, findHost, putHost } from '../store/hosts.js'
 import { showHost } from './show.js'
 
-export async function hostList(cluster: Cluster): Promise<ApiResult<'hostList'>> {
-  return Promise.all((await allHosts(cluster.store.read)).map((host) => showHost(cluster, host)))
+export async function hostList(cluster: Cluster, { limit = PAGE_MAX, after = '', prefix = '', role, state, duty }: ApiParams<'hostList'>): Promise<ApiResult<'hostList'>> {
+  const fits = (host: HostRow): boolean => host.name > after && host.name.startsWith(prefix) && (role === undefined || host.roles.includes(role))
+    && (state === undefined || online(cluster, host.name) === (state === 'online')) && (duty === undefined || host.duty === duty)
+  const hosts = (await allHosts(cluster.store.read)).filter(fits).slice(0, limit)
+  return Promise.all(hosts.map((host) => showHost(cluster, host)))
 }
 
 export async function hostShow(cluster: Cluster, { host }: ApiParams<'hostShow'>): Promise<ApiResult<'hostShow'>> {

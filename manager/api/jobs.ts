@@ -1,4 +1,5 @@
 /** Jobs: what is being copied and moved, how far it is and how long it takes. */
+import { PAGE_MAX } from '../../lib/api/lists.js'
 import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
 import type { JobView } from '../../lib/api/views.js'
 import { Fault } from '../../lib/faults.js'
@@ -9,8 +10,22 @@ import { endJob, findJob, listJobs } from '../store/jobs.js'
 import { extentsOnHost } from '../store/volumes.js'
 import { mutate } from './requests.js'
 
-export async function jobList(cluster: Cluster, { ended = 20 }: ApiParams<'jobList'>): Promise<ApiResult<'jobList'>> {
-  return Promise.all((await listJobs(cluster.store.read, ended)).map((job) => showJob(cluster, job)))
+export async function jobList(cluster: Cluster, { ended = 20, limit = PAGE_MAX, after, kind, state, name }: ApiParams<'jobList'>): Promise<ApiResult<'jobList'>> {
+  const fits = (job: JobRow): boolean => (kind === undefined || job.kind === kind) && (state === undefined || job.state === state) && (name === undefined || job.name === name)
+  const all = await listJobs(cluster.store.read, ended)
+  const at = after === undefined ? -1 : all.findIndex((job) => job.id === after)
+  if (after !== undefined && at < 0) throw unknownJob(after)
+  return Promise.all(all.slice(at + 1).filter(fits).slice(0, limit).map((job) => showJob(cluster, job)))
+}
+
+export async function jobShow(cluster: Cluster, { job }: ApiParams<'jobShow'>): Promise<ApiResult<'jobShow'>> {
+  const found = await findJob(cluster.store.read, job)
+  if (!found) throw unknownJob(job)
+  return showJob(cluster, found)
+}
+
+function unknownJob(id: string): Fault {
+  return new Fault('unknown job', `there is no job ${JSON.stringify(id)}`)
 }
 
 export async function showJob(cluster: Cluster, job: JobRow): Promise<JobView> {
@@ -38,7 +53,7 @@ export function jobCancel(cluster: Cluster, params: ApiParams<'jobCancel'>, sign
     cluster, method: 'vsky.job.cancel', params, signal,
     async intend(tx) {
       const job = await findJob(tx, params.job)
-      if (!job) throw new Fault('unknown job', `there is no job ${JSON.stringify(params.job)}`)
+      if (!job) throw unknownJob(params.job)
       if (job.state !== 'waiting' && job.state !== 'running') throw new Fault('job finished', `job ${job.id} (${job.kind} of ${job.name}) is ${job.state} already`)
       if (job.kind === 'resync') throw new Fault('not cancellable', `Cannot cancel job ${job.id}: a resync gives ${job.name} back what it has lost`)
       if (job.kind === 'evacuate' && await findDisk(tx, job.about)) await setDiskDuty(tx, job.about, 'use')

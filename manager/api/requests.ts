@@ -16,7 +16,7 @@ export interface Mutation<T> {
   readonly cluster: Cluster
   readonly method: string
   /** All parameters, `request` among them. */
-  readonly params: { readonly request: string }
+  readonly params: { readonly request: string; readonly wait?: boolean | undefined }
   readonly signal: AbortSignal
   /**
    * Checks and records the intent, in one transaction; gives the id of the object that the work is about, and the turn that does it.
@@ -29,7 +29,8 @@ export interface Mutation<T> {
 }
 
 export async function mutate<T>({ cluster, method, params, signal, intend, answer }: Mutation<T>): Promise<T> {
-  const digest = createHash('sha256').update(JSON.stringify(params, (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value))).digest('hex')
+  const { wait = true, ...asked } = params // whoever asks again may wait for what was only begun
+  const digest = createHash('sha256').update(JSON.stringify(asked, (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value))).digest('hex')
   const begun = await cluster.store.change(async (tx): Promise<Intent | { readonly about: string }> => {
     const known = await findRequest(tx, params.request)
     if (known) return { about: joined(known, method, digest).about }
@@ -42,7 +43,7 @@ export async function mutate<T>({ cluster, method, params, signal, intend, answe
   })
   if ('kick' in begun) cluster.work.kick(begun.kick, begun.about)
   if ('done' in begun) cluster.work.kick('repair', 'cluster')
-  await ended(cluster, params.request, method, signal)
+  await ended(cluster, params.request, { method, signal, wait })
   return answer(begun.about)
 }
 
@@ -51,13 +52,20 @@ function joined(known: RequestRow, method: string, digest: string): RequestRow {
   throw new Fault('request reused', `request ${known.id} was used for another call (${known.method})`)
 }
 
-async function ended(cluster: Cluster, id: string, method: string, signal: AbortSignal): Promise<void> {
+interface Manner {
+  readonly method: string
+  readonly signal: AbortSignal
+  readonly wait: boolean
+}
+
+async function ended(cluster: Cluster, id: string, { method, signal, wait }: Manner): Promise<void> {
   const until = cluster.clock.monoMs() + WAIT_MS
   for (;;) {
-    const changed = cluster.store.nextChange(Math.max(1, Math.min(1000, until - cluster.clock.monoMs())), signal) // before the look, so that no change is missed
+    const changed = wait ? cluster.store.nextChange(Math.max(1, Math.min(1000, until - cluster.clock.monoMs())), signal) : undefined // before the look, so that no change is missed
     const row = await findRequest(cluster.store.read, id)
     if (!row || row.outcome.state === 'done') return
     if (row.outcome.state === 'failed') throw new Fault(row.outcome.fault, row.outcome.message)
+    if (!wait) return
     if (cluster.clock.monoMs() >= until || signal.aborted) {
       throw new Fault('timed out', `${method} has not ended within ${WAIT_MS / 1000} s; the work goes on, the same call with request ${id} waits for it`)
     }

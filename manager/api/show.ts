@@ -47,7 +47,7 @@ export async function showVolume(cluster: Cluster, volume: VolumeRow): Promise<V
 }
 
 /** `reachable` comes from run/facts.ts: once for as many volumes as are shown. */
-export function summarise(cluster: Cluster, facts: VolumeFacts, reachable: (leg: LegFacts) => boolean): VolumeSummary {
+export function summarise(cluster: Cluster, facts: Pick<VolumeFacts, 'volume' | 'segments' | 'extents'>, reachable: (leg: LegFacts) => boolean): VolumeSummary {
   const { volume } = facts
   const { health, problem } = volume.phase === 'creating'
     ? { health: 'full' as const, problem: '' }

@@ -1,4 +1,5 @@
 /** Volumes: each mutating call checks, records the intent, and waits for the turns to carry it out. */
+import { PAGE_MAX } from '../../lib/api/lists.js'
 import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { Fault } from '../../lib/faults.js'
 import { limits } from '../../lib/model.js'
@@ -17,7 +18,8 @@ import type { Reader } from '../store/db.js'
 import type { ChangeTx } from '../store/store.js'
 import { endJobsAbout } from '../store/jobs.js'
 import { forgetSettingsOf } from '../store/settings.js'
-import { addExtent, addSegment, addVolume, allVolumes, changeLayout, dropExtents, extentsOf, findVolume, removeVolume, updateVolume } from '../store/volumes.js'
+import { addExtent, addSegment, addVolume, changeLayout, dropExtents, extentsOf, findVolume, removeVolume, updateVolume } from '../store/volumes.js'
+import { extentsOfAll, segmentsOfAll, volumesPage } from '../store/lists.js'
 import { mutate } from './requests.js'
 import { showVolume, summarise } from './show.js'
 
@@ -27,9 +29,12 @@ export async function knownVolume(db: Reader, reference: string): Promise<Volume
   return volume
 }
 
-export async function volumeList(cluster: Cluster): Promise<ApiResult<'volumeList'>> {
-  const reachable = await reachability(cluster, cluster.store.read)
-  return Promise.all((await allVolumes(cluster.store.read)).map(async (volume) => summarise(cluster, await loadFacts(cluster.store.read, volume), reachable)))
+export async function volumeList(cluster: Cluster, { limit = PAGE_MAX, ...filter }: ApiParams<'volumeList'>): Promise<ApiResult<'volumeList'>> {
+  const db = cluster.store.read
+  const volumes = await volumesPage(db, { ...filter, limit })
+  const ids = volumes.map((volume) => volume.id)
+  const [reachable, segments, extents] = await Promise.all([reachability(cluster, db), segmentsOfAll(db, ids), extentsOfAll(db, ids)])
+  return volumes.map((volume) => summarise(cluster, { volume, segments: segments.get(volume.id) ?? [], extents: extents.get(volume.id) ?? [] }, reachable))
 }
 
 export async function volumeShow(cluster: Cluster, { volume }: ApiParams<'volumeShow'>): Promise<ApiResult<'volumeShow'>> {
@@ -40,7 +45,7 @@ export function volumeCreate(cluster: Cluster, params: ApiParams<'volumeCreate'>
   return mutate({
     cluster, method: 'vsky.volume.create', params, signal,
     async intend(tx) {
-      const wrong = sizeProblem(params.bytes)
+      const wrong = sizeProblem(params.bytes, cluster.extentBytes)
       if (wrong !== undefined) throw new Fault('bad parameter', `Cannot create volume ${params.name}: ${wrong}`)
       const taken = await findVolume(tx, params.name)
       if (taken) throw new Fault('name taken', `there is a volume ${params.name} already (${formatSizeRounded(taken.bytes)}, ${taken.phase})`)

@@ -20,10 +20,11 @@ export function layOutVolume(size: bigint, extentBytes: bigint): readonly Segmen
   })
 }
 
-/** Says what is wrong with a size, or nothing. */
-export function sizeProblem(size: bigint): string | undefined {
+/** Says what is wrong with a size, or nothing. `extentBytes`: where it is known how large segments are. */
+export function sizeProblem(size: bigint, extentBytes?: bigint): string | undefined {
   if (size % limits.volumeStep !== 0n) return `${size} bytes is not a multiple of 512`
   if (size < limits.volumeMin) return `${size} bytes is less than the smallest volume, 1 MiB`
   if (size > limits.volumeMax) return `${size} bytes is more than the largest volume, 64 TiB`
+  if (extentBytes !== undefined && size > BigInt(limits.segmentsMax) * extentBytes) return `${size} bytes is more than ${limits.segmentsMax} segments of ${extentBytes} bytes, the extent size of this cluster`
   return undefined
 }

@@ -23,10 +23,10 @@ function hostOf(row: Row): HostRow {
   }
 }
 
-const DISKS = `select d.*, (select coalesce(sum(e.bytes), 0) from extents e where e.disk = d.id) as used,
+export const DISKS = `select d.*, (select coalesce(sum(e.bytes), 0) from extents e where e.disk = d.id) as used,
   (select count(*) from extents e where e.disk = d.id) as extents from disks d`
 
-function diskOf(row: Row): DiskRow {
+export function diskOf(row: Row): DiskRow {
   return {
     id: textOf(row, 'id'),
     host: textOf(row, 'host'),

@@ -6,7 +6,7 @@ import type { Reader, Row, Tx } from './db.js'
 import { storedPhases } from '../state/rows.js'
 import type { ExtentRow, SegmentRow, VolumeRow } from '../state/rows.js'
 
-function volumeOf(row: Row): VolumeRow {
+export function volumeOf(row: Row): VolumeRow {
   return {
     id: textOf(row, 'id'),
     name: textOf(row, 'name'),
@@ -29,14 +29,14 @@ function volumeOf(row: Row): VolumeRow {
   }
 }
 
-function segmentOf(row: Row): SegmentRow {
+export function segmentOf(row: Row): SegmentRow {
   return {
     volume: textOf(row, 'volume'), index: numberOf(row, 'idx'), offset: sizeOf(row, 'first_byte'), bytes: sizeOf(row, 'bytes'),
     generation: numberOf(row, 'generation'),
   }
 }
 
-function extentOf(row: Row): ExtentRow {
+export function extentOf(row: Row): ExtentRow {
   return {
     id: textOf(row, 'id'),
     disk: textOf(row, 'disk'),

@@ -1,0 +1,100 @@
+import { request } from 'node:https'
+import { randomBytes } from 'node:crypto'
+import { expect } from 'chai'
+import { apiMethods } from '../../../../lib/api/methods.js'
+import type { ApiName } from '../../../../lib/api/methods.js'
+import { apiNames, isQuestion, systemMethods } from '../../../../lib/api/system.js'
+import { Fault } from '../../../../lib/faults.js'
+import { TransportError, createRpcClient } from '../../../../lib/rpc/client.js'
+import type { XmlValue } from '../../../../lib/rpc/xmlrpc.js'
+import { callers, startManager } from '../../../support/manager.js'
+import type { Caller, ManagerRig } from '../../../support/manager.js'
+import { json } from '../../../support/json.js'
+import { sampleOf } from '../../../support/samples.js'
+
+/** Said once more, apart from the product: whoever changes one has to change the other. */
+const allowed: Readonly<Record<Caller, readonly string[]>> = { viewer: ['viewer'], operator: ['viewer', 'operator'], admin: ['viewer', 'operator', 'admin'], agent: ['agent'] }
+
+const paramsOf = (name: ApiName): XmlValue => {
+  const method = apiMethods[name]
+  const full = { ...sampleOf(name), ...(method.mutates ? { request: `matrix-${randomBytes(6).toString('hex')}` } : {}) } as never
+  return (method.params as { format(value: never): XmlValue }).format(full)
+}
+
+describe('every method and every role', function () {
+  this.timeout(60_000)
+  let rig: ManagerRig
+  before(async () => { rig = await startManager() })
+  after(async () => { await rig.stop() })
+
+  const outcome = async (caller: Caller, name: string, params: readonly XmlValue[]): Promise<string> => rig.client(caller).call(name, params).then(() => 'done', (thrown: unknown) => (thrown instanceof Fault ? thrown.fault : String(thrown)))
+
+  for (const name of apiNames) {
+    const method = apiMethods[name]
+    it(`${method.name} is for ${callers.filter((caller) => allowed[caller].includes(method.role)).join(', ')} and for nobody else, on either wire`, async () => {
+      await rig.settle()
+      const before = await rig.state()
+      for (const caller of callers) {
+        if (allowed[caller].includes(method.role)) continue
+        expect(await outcome(caller, method.name, [paramsOf(name)]), caller).to.equal('denied')
+        expect((await json(rig, caller, method.name, paramsOf(name))).status, caller).to.equal(403)
+      }
+      await rig.settle()
+      expect(await rig.state()).to.equal(before)
+      for (const caller of callers) {
+        if (allowed[caller].includes(method.role)) expect(await outcome(caller, method.name, [paramsOf(name)]), caller).not.to.be.oneOf(['denied', 'internal error', 'bad parameter', 'invalid request'])
+      }
+    })
+  }
+
+  it('an agent speaks for its own host alone', async () => {
+    const before = await rig.state()
+    for (const name of ['hostRegister', 'hostHeartbeat', 'hostReport'] as const) {
+      const params = { ...(paramsOf(name) as Readonly<Record<string, XmlValue>>), name: 'st2' }
+      expect(await outcome('agent', apiMethods[name].name, [params])).to.equal('denied')
+    }
+    expect(await rig.state()).to.equal(before)
+  })
+
+  it('a denied call stays denied inside a multicall', async () => {
+    const before = await rig.state()
+    for (const [caller, name] of [['viewer', 'volumeDelete'], ['agent', 'volumeList'], ['operator', 'hostHeartbeat']] as const) {
+      const [answer] = await rig.client(caller).call('system.multicall', [[{ methodName: apiMethods[name].name, params: [paramsOf(name)] }]]) as readonly { readonly faultCode: number }[]
+      expect(answer?.faultCode).to.equal(1401)
+    }
+    expect(await rig.state()).to.equal(before)
+  })
+
+  it('without a certificate, or with one of another authority, nobody gets as far as a method', async () => {
+    const before = await rig.state()
+    const path = rig.server.url
+    for (const name of [...apiNames.map((each) => apiMethods[each].name), ...Object.keys(systemMethods)].slice(0, 5)) {
+      const failed = await new Promise<string>((resolve) => {
+        const req = request(`${path}/api/v1/${name}`, { method: 'POST', rejectUnauthorized: false, agent: false, headers: { 'Content-Type': 'application/json' } }, (res) => { resolve(`answered ${res.statusCode}`) })
+        req.on('error', () => { resolve('refused') })
+        req.end('{}')
+      })
+      expect(failed).to.equal('refused')
+    }
+    const stranger = await startManager({ servers: 0, volumes: 0 })
+    const client = createRpcClient({ url: path, tls: { ...stranger.tls('admin'), ca: rig.tls('admin').ca } })
+    try {
+      expect(await client.call('vsky.host.list', [{}]).then(() => 'done', (thrown: unknown) => thrown)).to.be.instanceOf(TransportError)
+    } finally {
+      client.close()
+      await stranger.stop()
+    }
+    expect(await rig.state()).to.equal(before)
+  })
+
+  it('what may be asked by GET changes nothing', async () => {
+    await rig.settle()
+    const before = await rig.state()
+    for (const name of apiNames.filter((each) => isQuestion(apiMethods[each].name))) {
+      const query = new URLSearchParams(Object.entries(sampleOf(name)).map(([key, value]): [string, string] => [key, String(value)])).toString()
+      expect((await json(rig, 'viewer', `${apiMethods[name].name}?${query}`, undefined)).status, name).to.be.oneOf([200, 404])
+    }
+    expect(await rig.state()).to.equal(before)
+    expect((await json(rig, 'admin', 'vsky.volume.delete?volume=v2&request=12345678', undefined)).status).to.equal(405)
+  })
+})
