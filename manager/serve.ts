@@ -12,7 +12,7 @@ import { systemRandom } from '../lib/host/random.js'
 import type { Log } from '../lib/ports.js'
 import { startRpcServer } from '../lib/rpc/server.js'
 import type { RpcHandler } from '../lib/rpc/server.js'
-import { createHandler, createStandbyHandler } from './api/door.js'
+import { apiDoor, createHandler, createStandbyHandler } from './api/door.js'
 import type { ManagerConfig } from './config.js'
 import { databaseLease } from './lease/database.js'
 import { openDeviceLease } from './lease/device.js'
@@ -118,7 +118,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
     stopping.signal.removeEventListener('abort', onStop)
   }
 
-  const server = await startRpcServer({ host: config.host, port: config.port, tls, log, handle: (context, method, params) => handle(context, method, params) })
+  const server = await startRpcServer({ host: config.host, port: config.port, tls, log, ...apiDoor((context, method, params) => handle(context, method, params)) })
   log.info('standby', { address: server.url, version, ttlMs: times.ttlMs })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {

@@ -151,7 +151,20 @@ const verbs = {
     build()
     handOver(join(top, 'dist/tools/thrash/main.js'), args)
   },
+  docs() {
+    build()
+    handOver(join(top, 'dist/tools/docs/main.js'), args)
+  },
+  fuzz() {
+    build()
+    handOver(join(top, 'dist/test/fuzz/main.js'), args)
+  },
   bench() {
+    if (args.includes('--rpc')) { // no kernels in it
+      build()
+      handOver(join(top, 'dist/bench/rpc.js'), args)
+      return
+    }
     const obstacle = labObstacle()
     if (obstacle !== '') fail(`the benchmark can't run here: ${obstacle}`)
     build()
@@ -160,6 +173,6 @@ const verbs = {
 }
 
 checkNode()
-if (!Object.hasOwn(verbs, verb)) fail(`usage: npm run ok | npm test | npm run demo | npm run lab -- … | npm run lab:thrash -- … | npm run bench`)
+if (!Object.hasOwn(verbs, verb)) fail(`usage: npm run ok | npm test | npm run demo | npm run lab -- … | npm run lab:thrash -- … | npm run bench | npm run docs | npm run fuzz`)
 npmPackages()
 verbs[verb]()

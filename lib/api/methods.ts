@@ -117,7 +117,7 @@ export const apiMethods = {
     { role: 'viewer' },
     struct({
       after: optional(int()), limit: optional(int({ min: 1, max: 1000, describe: 'rows at most, 1 to 1000; default 200' })), waitMs: optional(int({ max: 30_000 })),
-      about: optional(word('volume', 'host', 'disk', 'manager')), name: optional(reference), kind: optional(text({ min: 1, max: 100, describe: 'only kinds that begin so' })),
+      newest: optional(flag('true: the newest ones instead of the first; default false')), about: optional(word('volume', 'host', 'disk', 'manager')), name: optional(reference), kind: optional(text({ min: 1, max: 100, describe: 'only kinds that begin so' })),
     }), list(eventView)),
   jobList: method('vsky.job.list', 'Jobs: those that run or wait, then the newest `ended` of the others', { role: 'viewer', faults: ['unknown job'] },
     struct({

@@ -28,6 +28,11 @@ const statusOf: Readonly<Record<FaultClass, number>> = {
 const exceptions: Readonly<Partial<Record<FaultName, number>>> = { 'unknown method': 404, 'timed out': 504 }
 const QUERY_MAX = 100
 
+/** The HTTP status that tells a fault. */
+export function httpStatusOf(fault: FaultName): number {
+  return exceptions[fault] ?? statusOf[faults[fault].class]
+}
+
 export function jsonDialect({ prefix, reads, positions, limits = {} }: JsonDialectOptions): Dialect {
   const methodOf = (path: string): string => path.slice(prefix.length)
   return {
@@ -53,8 +58,7 @@ export function jsonDialect({ prefix, reads, positions, limits = {} }: JsonDiale
     fault({ code, message, logId }) {
       const fault = faultNameOf(code)
       const spec = fault === undefined ? undefined : faults[fault]
-      const status = (fault && exceptions[fault]) ?? statusOf[spec?.class ?? 'internal']
-      return reply(status, JSON.stringify({ fault: fault ?? 'unknown fault', code, message, correction: spec?.correction ?? '', logId }))
+      return reply(fault === undefined ? statusOf.internal : httpStatusOf(fault), JSON.stringify({ fault: fault ?? 'unknown fault', code, message, correction: spec?.correction ?? '', logId }))
     },
   }
 }

@@ -8,13 +8,15 @@ export interface EventFilter {
   readonly about?: string | undefined
   readonly name?: string | undefined
   readonly kind?: string | undefined
+  /** The last ones instead of the first. */
+  readonly newest?: boolean | undefined
 }
 
-export async function eventsAfter(db: Reader, after: number, limit: number, { about, name, kind }: EventFilter = {}): Promise<readonly EventView[]> {
+export async function eventsAfter(db: Reader, after: number, limit: number, { about, name, kind, newest = false }: EventFilter = {}): Promise<readonly EventView[]> {
   const rows = await db.all(
-    'select * from events where seq > ? and (cast(? as text) is null or about = ?) and (cast(? as text) is null or name = ?) and (cast(? as text) is null or substr(kind, 1, ?) = ?) order by seq limit ?',
+    `select * from events where seq > ? and (cast(? as text) is null or about = ?) and (cast(? as text) is null or name = ?) and (cast(? as text) is null or substr(kind, 1, ?) = ?) order by seq ${newest ? 'desc' : 'asc'} limit ?`,
     [after, about ?? null, about ?? null, name ?? null, name ?? null, kind ?? null, kind === undefined ? 0 : [...kind].length, kind ?? null, limit])
-  return rows.map((row) => ({
+  return (newest ? [...rows].reverse() : rows).map((row) => ({
     seq: numberOf(row, 'seq'), atMs: numberOf(row, 'at_ms'), kind: textOf(row, 'kind'), about: textOf(row, 'about'), name: textOf(row, 'name'), text: textOf(row, 'text'),
   }))
 }

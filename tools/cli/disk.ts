@@ -1,48 +1,78 @@
 /** vsky disk … */
 import type { Command } from 'commander'
 import type { DiskView } from '../../lib/api/views.js'
+import { diskStates } from '../../lib/model.js'
 import { formatSizeRounded } from '../../lib/units.js'
-import type { Context } from './context.js'
+import { afterOption, given, limitOption, manner, noWaitOption, planOption, watchOption, wordOf } from './context.js'
+import type { Context, Paging, Watch } from './context.js'
+import { waitForMove } from './job.js'
 import { describeMove } from './move.js'
-import { short, table } from './print.js'
+import { short, table, toneOf } from './print.js'
 import { UsageError } from './settings.js'
+import { verb } from './verb.js'
+
+const which = ['<disk>', 'its id, or HOST:DEVICE'] as const
+const duties = ['use', 'evacuate', 'failed'] as const
+interface ListOptions extends Paging { readonly watch?: Watch; readonly host?: string; readonly state?: string; readonly duty?: string }
 
 export function diskCommands(program: Command, context: () => Context): void {
   const disk = program.command('disk').description('physical disks of storage servers')
-  disk.command('add').description('gives a block device to Vsky; refused when it has a signature or data').argument('<host>').argument('<device>', 'such as /dev/sdb')
-    .option('--force', 'erase what is on it', false).action(async (host: string, device: string, { force }: { force: boolean }) => {
+  verb(disk, 'add', 'diskAdd').argument('<host>').argument('<device>', 'such as /dev/sdb').option('--force', 'erase what is on it', false).option(...noWaitOption)
+    .action(async (host: string, device: string, { force, wait }: { force: boolean; wait: boolean }) => {
       if (!/^\/dev\/[A-Za-z0-9_./:+-]+$/.test(device)) throw new UsageError(`${JSON.stringify(device)} is not the path of a block device (/dev/…)`)
-      const { ask, show } = context()
-      show(await ask('diskAdd', { host, device, force }), (added) => `${added.host}:${added.device} is disk ${added.id}, ${formatSizeRounded(added.bytes)}`)
+      const { ask, show, confirm } = context()
+      if (force) await confirm(`Whatever is on ${host}:${device} will be erased.`)
+      show(await ask('diskAdd', { host, device, force, ...manner({ wait }) }), (added) => `${added.host}:${added.device} is disk ${added.id}, ${wait ? formatSizeRounded(added.bytes) : added.state}`)
     })
-  disk.command('list').description('all disks').option('--host <host>', 'only those of one host').action(async ({ host }: { host?: string }) => {
-    const { ask, show, width } = context()
-    show(await ask('diskList', host === undefined ? {} : { host }), (disks) => (disks.length === 0 ? 'no disk has been added yet' : table(disks, [
-      { title: 'ID', of: (each) => short(each.id) }, { title: 'HOST', of: (each) => each.host }, { title: 'DEVICE', of: (each) => each.device }, { title: 'STATE', of: (each) => (each.duty === 'use' ? each.state : `${each.state}, ${each.duty}`) },
-      { title: 'SIZE', of: (each) => formatSizeRounded(each.bytes), right: true }, { title: 'FREE', of: (each) => formatSizeRounded(each.freeBytes), right: true },
-      { title: 'CLEAN', of: (each) => formatSizeRounded(each.cleanBytes), right: true }, { title: 'EXTENTS', of: (each) => String(each.extents), right: true }, { title: 'PROBLEM', of: (each) => each.problem || (each.readErrors > 0 ? `${each.readErrors} read errors` : '-'), elastic: true },
-    ], width)))
+  verb(disk, 'list', 'diskList').option('--host <host>', 'only those of one host').option('--state <state>', `only ${diskStates.join(' or ')}`).option('--duty <duty>', `only ${duties.join(' or ')}`)
+    .option(...limitOption).option(...afterOption).option(...watchOption)
+    .action(async ({ watch, host, state, duty, ...paging }: ListOptions) => {
+      const { list, show, look, watching } = context()
+      const filter = given({ host, state: wordOf('--state', state, diskStates), duty: wordOf('--duty', duty, duties) })
+      await watching(watch, async () => {
+        show(await list('diskList', filter, paging), (disks) => (disks.length === 0 ? 'no disk has been added yet' : table(disks, [
+          { title: 'ID', of: (each) => short(each.id), minor: true }, { title: 'HOST', of: (each) => each.host }, { title: 'DEVICE', of: (each) => each.device },
+          { title: 'STATE', of: (each) => (each.duty === 'use' ? each.state : `${each.state}, ${each.duty}`), tone: (each) => toneOf(each.duty === 'use' ? each.state : each.duty) },
+          { title: 'SIZE', of: (each) => formatSizeRounded(each.bytes), right: true }, { title: 'FREE', of: (each) => formatSizeRounded(each.freeBytes), right: true },
+          { title: 'CLEAN', of: (each) => formatSizeRounded(each.cleanBytes), right: true, minor: true }, { title: 'EXTENTS', of: (each) => String(each.extents), right: true, minor: true },
+          { title: 'PROBLEM', of: (each) => each.problem || (each.readErrors > 0 ? `${each.readErrors} read errors` : '-'), elastic: true, tone: (each) => (each.problem === '' ? 'plain' : 'bad') },
+        ], look)))
+      })
+    })
+  verb(disk, 'show', 'diskShow').argument(...which).option(...watchOption).action(async (name: string, { watch }: { watch?: Watch }) => {
+    const { ask, show, watching } = context()
+    await watching(watch, async () => { show(await ask('diskShow', { disk: name }), describeDisk) })
   })
-  disk.command('show').description('one disk').argument('<disk>', 'its id, or HOST:DEVICE').action(async (name: string) => {
-    const { ask, show } = context()
-    show(await ask('diskShow', { disk: name }), describeDisk)
+  verb(disk, 'evacuate', 'diskEvacuate', 'diskEvacuationPlan').argument(...which).option(...planOption, false).option('--wait', 'until all has moved').action(async (name: string, { plan, wait }: { plan: boolean; wait?: boolean }) => {
+    const { ask, show, look } = context()
+    if (plan) show(await ask('diskEvacuationPlan', { disk: name }), (answer) => describeMove(answer, look))
+    else {
+      const moved = await ask('diskEvacuate', { disk: name })
+      const label = `${moved.host}:${moved.device}`
+      if (wait === true) await waitForMove(context(), 'evacuate', label)
+      show(moved, () => (wait === true ? `${label} is empty` : `${label} is being evacuated: vsky job list shows how far it is`))
+    }
   })
-  disk.command('evacuate').description('moves all legs away from a disk').argument('<disk>', 'its id, or HOST:DEVICE').option('--plan', 'only tells what it would do', false).action(async (name: string, { plan }: { plan: boolean }) => {
-    const { ask, show, width } = context()
-    if (plan) show(await ask('diskEvacuationPlan', { disk: name }), (answer) => describeMove(answer, width))
-    else show(await ask('diskEvacuate', { disk: name }), (moved) => `${moved.host}:${moved.device} is being evacuated: vsky job list shows how far it is`)
+  verb(disk, 'fail', 'diskFail', 'diskEvacuationPlan').argument(...which).option(...planOption, false).action(async (name: string, { plan }: { plan: boolean }) => {
+    const { ask, show, look, confirm } = context()
+    if (plan) return show(await ask('diskEvacuationPlan', { disk: name }), (answer) => describeMove(answer, look))
+    await confirm(`All legs on ${name} will count as lost and be made anew elsewhere.`)
+    return show(await ask('diskFail', { disk: name }), (failed) => `${failed.host}:${failed.device} counts as lost`)
   })
-  disk.command('fail').description('counts a disk as lost: its legs are made anew elsewhere').argument('<disk>', 'its id, or HOST:DEVICE').action(async (name: string) => {
-    const { ask, show } = context()
-    show(await ask('diskFail', { disk: name }), (failed) => `${failed.host}:${failed.device} counts as lost`)
-  })
-  disk.command('use').description('takes a disk into use again; ends its evacuation').argument('<disk>', 'its id, or HOST:DEVICE').action(async (name: string) => {
+  verb(disk, 'use', 'diskUse').argument(...which).action(async (name: string) => {
     const { ask, show } = context()
     show(await ask('diskUse', { disk: name }), (used) => `${used.host}:${used.device} is in use`)
   })
-  disk.command('remove').description('takes an empty disk back and erases its label').argument('<disk>', 'its id, or HOST:DEVICE').action(async (name: string) => {
-    const { ask, show } = context()
-    show(await ask('diskRemove', { disk: name }), () => `disk ${name} is no longer Vsky's`)
+  verb(disk, 'remove', 'diskRemove', 'diskShow').argument(...which).option(...planOption, false).option(...noWaitOption).action(async (name: string, { plan, wait }: { plan: boolean; wait: boolean }) => {
+    const { ask, show, confirm } = context()
+    if (plan) {
+      return show(await ask('diskShow', { disk: name }), (found) => [
+        `${found.host}:${found.device}, ${formatSizeRounded(found.bytes)}, would no longer be Vsky's, and its label erased; nothing has been changed`,
+        ...(found.extents > 0 ? [`it would be refused: it holds ${found.extents} extents (vsky disk evacuate ${found.host}:${found.device})`] : []),
+      ].join('\n'))
+    }
+    await confirm(`The label of ${name} will be erased.`)
+    return show(await ask('diskRemove', { disk: name, ...manner({ wait }) }), () => `disk ${name} is no longer Vsky's`)
   })
 }
 

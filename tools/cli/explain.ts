@@ -4,6 +4,11 @@ import type { FaultClass } from '../../lib/faults.js'
 import { RemoteFault, TransportError } from '../../lib/rpc/client.js'
 import { UsageError } from './settings.js'
 
+/** A job that was waited for did not end well. */
+export class JobFailed extends Error {
+  override readonly name = 'JobFailed'
+}
+
 export const exitCodes = {
   usage: 2, 'not found': 3, conflict: 4, 'no room': 5, unavailable: 6, denied: 7, stale: 8, internal: 70,
 } as const satisfies Record<FaultClass, number>
@@ -22,6 +27,7 @@ export function explain(thrown: unknown): Explanation {
     return make(thrown.fault, code, of, thrown.message, correction)
   }
   if (thrown instanceof UsageError) return make('usage', 0, 'usage', thrown.message, '')
+  if (thrown instanceof JobFailed) return make('job not done', 0, 'conflict', thrown.message, 'vsky explain tells more about what it was doing')
   if (thrown instanceof TransportError) {
     const hint = thrown.kind === 'tls' || thrown.kind === 'reset' ? 'check that the certificate is of this cluster and that this is the manager\'s address'
       : thrown.sent ? 'the call may have been carried out: look before you repeat it' : 'check that the manager runs and can be reached from here'

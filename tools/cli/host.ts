@@ -1,34 +1,54 @@
 /** vsky host … */
 import type { Command } from 'commander'
 import type { HostView } from '../../lib/api/views.js'
-import type { Context } from './context.js'
+import { hostRoles } from '../../lib/model.js'
+import { afterOption, given, limitOption, planOption, watchOption, wordOf } from './context.js'
+import type { Context, Paging, Watch } from './context.js'
+import { waitForMove } from './job.js'
 import { describeMove } from './move.js'
-import { age, table } from './print.js'
+import { age, table, toneOf } from './print.js'
+import { verb } from './verb.js'
+
+const duties = ['use', 'drain', 'failed'] as const
+interface ListOptions extends Paging { readonly watch?: Watch; readonly prefix?: string; readonly role?: string; readonly state?: string; readonly duty?: string }
 
 export function hostCommands(program: Command, context: () => Context): void {
   const host = program.command('host').description('storage servers and head servers')
-  host.command('list').description('all hosts').action(async () => {
-    const { ask, show, width } = context()
-    show(await ask('hostList', {}), (hosts) => (hosts.length === 0 ? 'no host has registered yet' : table(hosts, [
-      { title: 'NAME', of: (each) => each.name }, { title: 'ROLES', of: (each) => each.roles.join('+') }, { title: 'STATE', of: (each) => (each.duty === 'use' ? each.state : `${each.state}, ${each.duty}`) },
-      { title: 'SEEN', of: (each) => `${age(each.lastSeenMs)} ago` }, { title: 'ZONE', of: (each) => each.zone || '-' }, { title: 'DISKS', of: (each) => String(each.disks), right: true },
-      { title: 'ATTACHED', of: (each) => each.attached.join(' ') || '-', elastic: true }, { title: 'FOREIGN', of: (each) => String(each.foreign.length), right: true },
-    ], width)))
+  verb(host, 'list', 'hostList').option('--prefix <text>', 'only names that begin so').option('--role <role>', `only ${hostRoles.join(' or ')}`).option('--state <state>', 'only online or offline')
+    .option('--duty <duty>', `only ${duties.join(' or ')}`).option(...limitOption).option(...afterOption).option(...watchOption)
+    .action(async ({ watch, prefix, role, state, duty, ...paging }: ListOptions) => {
+      const { list, show, look, watching } = context()
+      const filter = given({ prefix, role: wordOf('--role', role, hostRoles), state: wordOf('--state', state, ['online', 'offline']), duty: wordOf('--duty', duty, duties) })
+      await watching(watch, async () => {
+        show(await list('hostList', filter, paging), (hosts) => (hosts.length === 0 ? 'no host has registered yet' : table(hosts, [
+          { title: 'NAME', of: (each) => each.name }, { title: 'ROLES', of: (each) => each.roles.join('+') },
+          { title: 'STATE', of: (each) => (each.duty === 'use' ? each.state : `${each.state}, ${each.duty}`), tone: (each) => toneOf(each.duty === 'use' ? each.state : each.duty) },
+          { title: 'SEEN', of: (each) => `${age(each.lastSeenMs)} ago`, minor: true }, { title: 'ZONE', of: (each) => each.zone || '-', minor: true }, { title: 'DISKS', of: (each) => String(each.disks), right: true, minor: true },
+          { title: 'ATTACHED', of: (each) => each.attached.join(' ') || '-', elastic: true }, { title: 'FOREIGN', of: (each) => String(each.foreign.length), right: true, minor: true },
+        ], look)))
+      })
+    })
+  verb(host, 'show', 'hostShow').argument('<host>').option(...watchOption).action(async (name: string, { watch }: { watch?: Watch }) => {
+    const { ask, show, watching } = context()
+    await watching(watch, async () => { show(await ask('hostShow', { host: name }), describeHost) })
   })
-  host.command('show').description('one host, with what Vsky did not make on it').argument('<host>').action(async (name: string) => {
-    const { ask, show } = context()
-    show(await ask('hostShow', { host: name }), describeHost)
+  verb(host, 'drain', 'hostDrain', 'hostDrainPlan').argument('<host>').option(...planOption, false).option('--wait', 'until all has moved').action(async (name: string, { plan, wait }: { plan: boolean; wait?: boolean }) => {
+    const { ask, show, look } = context()
+    if (plan) show(await ask('hostDrainPlan', { host: name }), (answer) => describeMove(answer, look))
+    else {
+      const drained = await ask('hostDrain', { host: name })
+      if (wait === true) await waitForMove(context(), 'drain', drained.name)
+      show(drained, () => (wait === true ? `${drained.name} is drained` : `${drained.name} is being drained: vsky job list shows how far it is`))
+    }
   })
-  host.command('drain').description('moves all legs away from a storage server; a head must have nothing attached').argument('<host>').option('--plan', 'only tells what it would do', false).action(async (name: string, { plan }: { plan: boolean }) => {
-    const { ask, show, width } = context()
-    if (plan) show(await ask('hostDrainPlan', { host: name }), (answer) => describeMove(answer, width))
-    else show(await ask('hostDrain', { host: name }), (drained) => `${drained.name} is being drained: vsky job list shows how far it is`)
-  })
-  host.command('fail').description('counts a host as lost: its legs are made anew elsewhere, its volumes are taken from it').argument('<host>').option('--force', 'though it answers', false).action(async (name: string, { force }: { force: boolean }) => {
-    const { ask, show } = context()
-    show(await ask('hostFail', { host: name, force }), (failed) => `${failed.name} counts as lost`)
-  })
-  host.command('use').description('takes a host into use again; ends its drain').argument('<host>').action(async (name: string) => {
+  verb(host, 'fail', 'hostFail', 'hostDrainPlan').argument('<host>').option('--force', 'though it answers', false).option(...planOption, false)
+    .action(async (name: string, { force, plan }: { force: boolean; plan: boolean }) => {
+      const { ask, show, look, confirm } = context()
+      if (plan) return show(await ask('hostDrainPlan', { host: name }), (answer) => describeMove(answer, look))
+      await confirm(`All legs on ${name} will count as lost and be made anew elsewhere; volumes attached to it are taken from it.`)
+      return show(await ask('hostFail', { host: name, force }), (failed) => `${failed.name} counts as lost`)
+    })
+  verb(host, 'use', 'hostUse').argument('<host>').action(async (name: string) => {
     const { ask, show } = context()
     show(await ask('hostUse', { host: name }), (used) => `${used.name} is in use`)
   })

@@ -5,23 +5,28 @@ import { formatSize } from '../../lib/units.js'
 import type { Context } from './context.js'
 import type { Manager } from './connect.js'
 import { age, table } from './print.js'
+import { verb } from './verb.js'
 
 /** How long another manager may take to take over before it is told that none did, ms. */
 const TAKE_OVER_MS = 15_000
 
 export function managerCommands(program: Command, context: () => Context): void {
   const manager = program.command('manager').description('the managers')
-  manager.command('status').description('who is active, who could be, and how the cluster is').action(async () => {
+  verb(manager, 'status', 'managerStatus').action(async () => {
     const { withManager, show, width } = context()
     show(await withManager(statusOfActive), (status) => describe(status, width))
   })
-  manager.command('hand-over').description('the active manager lets another take over').option('--to <name>', 'this one').action(async ({ to }: { to?: string }) => {
+  verb(manager, 'hand-over', 'managerHandOver').option('--to <name>', 'this one').action(async ({ to }: { to?: string }) => {
     const { withManager, show, width } = context()
     const status = await withManager(async (at) => {
       const { epoch } = await at.call('managerHandOver', to === undefined ? {} : { to })
       return afterEpoch(at, epoch)
     })
     show(status, (now) => describe(now, width))
+  })
+  verb(program.command('lease').description('who may be the active manager'), 'show', 'leaseShow').action(async () => {
+    const { ask, show } = context()
+    show(await ask('leaseShow', {}), (lease) => `${lease.holder} has epoch ${lease.epoch}, for ${age(Math.max(0, Date.now() - lease.startedAt))}; ${lease.beat} renewals, incarnation ${lease.incarnation}`)
   })
 }
 

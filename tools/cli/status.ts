@@ -1,24 +1,28 @@
 /** vsky status and vsky explain. */
 import type { Command } from 'commander'
 import type { ExplainView, StatusView } from '../../lib/api/views.js'
-import type { Context } from './context.js'
+import { watchOption } from './context.js'
+import type { Context, Watch } from './context.js'
 import { jobTable } from './job.js'
+import { toneOf } from './print.js'
+import type { Look } from './print.js'
+import { verb } from './verb.js'
 
 export function statusCommands(program: Command, context: () => Context): void {
-  program.command('status').description('one verdict on the cluster, and the reasons for it').action(async () => {
-    const { ask, show, width } = context()
-    show(await ask('status', {}), (status) => describeStatus(status, width))
+  verb(program, 'status', 'status').option(...watchOption).action(async ({ watch }: { watch?: Watch }) => {
+    const { ask, show, look, watching } = context()
+    await watching(watch, async () => { show(await ask('status', {}), (status) => describeStatus(status, look)) })
   })
-  program.command('explain').description('state of one thing, its cause, what is being done, and what to do next').argument('<object>', 'a volume, a host, a disk (HOST:DEVICE) or a job').action(async (object: string) => {
-    const { ask, show } = context()
-    show(await ask('explain', { object }), describeExplanation)
+  verb(program, 'explain', 'explain').argument('<object>', 'a volume, a host, a disk (HOST:DEVICE) or a job').option(...watchOption).action(async (object: string, { watch }: { watch?: Watch }) => {
+    const { ask, show, watching } = context()
+    await watching(watch, async () => { show(await ask('explain', { object }), describeExplanation) })
   })
 }
 
-function describeStatus(status: StatusView, width: number): string {
-  const lines = [`${status.verdict.toUpperCase()}: ${status.volumes} volumes, ${status.unavailable.length} unavailable, ${status.degraded.length} degraded, ${status.oneCopy.length} with one good copy of something`]
+function describeStatus(status: StatusView, look: Look): string {
+  const lines = [`${look.paint(toneOf(status.verdict), status.verdict.toUpperCase())}: ${status.volumes} volumes, ${status.unavailable.length} unavailable, ${status.degraded.length} degraded, ${status.oneCopy.length} with one good copy of something`]
   lines.push(...status.reasons.map((each) => `  ${each}`))
-  if (status.jobs.length > 0) lines.push('', jobTable(status.jobs, width))
+  if (status.jobs.length > 0) lines.push('', jobTable(status.jobs, look))
   return lines.join('\n')
 }
 

@@ -157,7 +157,7 @@ describe('vsky', function () {
 
   it('lists the newest events, or those after a number, oldest first', async () => {
     const kept = Array.from({ length: 2345 }, (_, index) => 700 + index)
-    answers = (_, { after, limit }) => kept.filter((seq) => seq > Number(after ?? 0)).slice(0, Number(limit)).map(event)
+    answers = (_, { after, limit, newest }) => kept.filter((seq) => seq > Number(after ?? 0)).slice(...(newest === true ? [-Number(limit)] : [0, Number(limit)])).map(event)
     const seqs = async (...args: readonly string[]): Promise<readonly number[]> => (JSON.parse((await vsky(['event', 'list', '--json', ...args])).out) as { seq: number }[]).map((each) => each.seq)
     expect(await seqs('--limit', '3')).to.deep.equal([3042, 3043, 3044])
     expect(await seqs('--after', '3000', '--limit', '2')).to.deep.equal([3001, 3002])
@@ -166,6 +166,60 @@ describe('vsky', function () {
     expect(await seqs()).to.deep.equal([700, 701, 702, 703, 704])
     kept.length = 0
     expect(await seqs()).to.deep.equal([])
+  })
+
+  it('asks for a long list page by page, or for as much as is wanted', async () => {
+    const all = Array.from({ length: 2100 }, (_, at) => ({ ...volume, name: `v${String(at).padStart(4, '0')}` }))
+    answers = (_, { after, limit }) => apiMethods.volumeList.result.format(all.filter((each) => typeof after !== 'string' || each.name > after).slice(0, Number(limit ?? 1000)))
+    expect(JSON.parse((await vsky(['volume', 'list', '--json'])).out)).to.have.length(2100)
+    expect(calls.map(({ params }) => params.after)).to.deep.equal([undefined, 'v0999', 'v1999'])
+    expect(JSON.parse((await vsky(['volume', 'list', '--json', '--limit', '5', '--prefix', 'v', '--state', 'attached'])).out)).to.have.length(5)
+    expect(calls.at(-1)?.params).to.deep.equal({ limit: 5, prefix: 'v', state: 'attached' })
+  })
+
+  it('only tells what it would do when asked for a plan, and calls nothing that changes anything', async () => {
+    answers = () => apiMethods.volumeShow.result.format(volume)
+    expect((await vsky(['volume', 'delete', 'vol1', '--plan'])).out).to.contain('2 extents on st1, st2 overwritten').and.to.contain('it would be refused: it is attached (hd1)')
+    expect((await vsky(['volume', 'attach', 'vol1', '--host', 'hd2', '--force-from-dead-host', '--plan'])).out).to.contain('hd1 would be shut out of vol1 on st1, st2 (offline)')
+    expect((await vsky(['volume', 'detach', 'vol1', '--plan'])).out).to.contain('/dev/vsky/vol1 would be removed from hd1')
+    expect(calls.map(({ method }) => method)).to.deep.equal(Array.from({ length: 3 }, () => 'vsky.volume.show'))
+  })
+
+  it('does not wait when told so', async () => {
+    answers = () => apiMethods.volumeCreate.result.format({ ...volume, state: 'creating' })
+    expect((await vsky(['volume', 'create', 'vol1', '--size', '100MiB', '--no-wait'])).out).to.contain('vol1 is creating')
+    expect(calls[0]?.params).to.include({ wait: false })
+  })
+
+  it('waits for a move to its end, and fails when it failed', async () => {
+    const jobView = { id: 'j1', kind: 'evacuate' as const, name: 'st1:/dev/sdb', segment: 0, state: 'done' as const, note: 'all is elsewhere', bytes: 10n, doneBytes: 10n, rate: 0n, etaSeconds: -1, createdAt: 1, startedAt: 1, endedAt: 2 }
+    const diskView = { id: 'c', host: 'st1', device: '/dev/sdb', zone: '', state: 'ready' as const, problem: '', duty: 'evacuate' as const, bytes: 1n, freeBytes: 1n, cleanBytes: 1n, extents: 0, readErrors: 0 }
+    let state: 'done' | 'failed' = 'done'
+    answers = (method) => (method === 'vsky.disk.evacuate' ? apiMethods.diskEvacuate.result.format(diskView)
+      : method === 'vsky.job.list' ? apiMethods.jobList.result.format([{ ...jobView, state }]) : apiMethods.jobShow.result.format({ ...jobView, state }))
+    expect(await vsky(['disk', 'evacuate', 'st1:/dev/sdb', '--wait'])).to.deep.include({ code: 0, out: 'st1:/dev/sdb is empty\n' })
+    state = 'failed'
+    const failed = await vsky(['job', 'wait', 'j1'])
+    expect([failed.code, failed.said]).to.deep.equal([4, 'vsky: the evacuate of st1:/dev/sdb has failed: all is elsewhere\n  job not done\n  to do: vsky explain tells more about what it was doing\n'])
+  })
+
+  it('asks a person before it destroys anything, and colours what is wrong; NO_COLOR and a pipe take the colours away', async () => {
+    const person = async (args: string, answer: string, env: Readonly<Record<string, string>> = {}): Promise<{ code: number; out: string }> => {
+      const { exit, stdout } = await run({
+        file: 'script', args: ['-qec', `stty cols 100 && ${process.execPath} ${command} ${args}`, '/dev/null'], input: answer, timeoutMs: 30_000, env: { TERM: 'xterm', VSKY_MANAGER: server.url, VSKY_TLS_DIR: join(dir, 'admin'), ...env },
+      })
+      return { code: exit.kind === 'code' ? exit.code : -1, out: stdout }
+    }
+    answers = (method) => (method === 'vsky.volume.show' ? apiMethods.volumeShow.result.format(volume) : {})
+    const refused = await person('volume delete vol1', 'n\n')
+    expect([refused.code, calls]).to.deep.equal([2, []])
+    expect(refused.out).to.contain('All data of vol1 will be overwritten. Go on? [y/N]').and.to.contain('nothing was done')
+    expect((await person('volume delete vol1', 'y\n')).code).to.equal(0)
+    expect((await person('volume delete vol1 --yes', '')).code).to.equal(0)
+    expect(calls.map(({ method }) => method)).to.deep.equal(['vsky.volume.delete', 'vsky.volume.delete'])
+    expect((await person('volume show vol1', '')).out).to.contain('\u001b[31mstale')
+    expect((await person('volume show vol1', '', { NO_COLOR: '1' })).out).not.to.contain('\u001b[31m')
+    expect((await vsky(['volume', 'show', 'vol1'])).out).not.to.contain('\u001b[')
   })
 
   it('follows events for longer than its time for one call, through a manager that is away for a moment', async () => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { age, short, table } from '../../../../tools/cli/print.js'
+import { age, bar, clean, painter, plainLook, short, table, toneOf } from '../../../../tools/cli/print.js'
 import type { Column } from '../../../../tools/cli/print.js'
 
 type Row = readonly [string, string, string]
@@ -50,5 +50,34 @@ describe('an age', () => {
 describe('a short id', () => {
   it('is its first eight digits', () => {
     expect([short('0123456789abcdef0123456789abcdef'), short('abc')]).to.deep.equal(['01234567', 'abc'])
+  })
+})
+
+describe('a table on a narrow terminal', () => {
+  const minor: readonly Column<Row>[] = [{ title: 'NAME', of: ([name]) => name }, { title: 'SIZE', of: ([, size]) => size, minor: true }, { title: 'PROBLEM', of: ([, , problem]) => problem, elastic: true }]
+
+  it('leaves out minor columns before it is too wide, and only then', () => {
+    const rows: readonly Row[] = [['a-name', '100 GiB', 'something long is wrong with it']]
+    expect(table(rows, minor, 60)).to.contain('100 GiB')
+    expect(table(rows, minor, 22)).to.equal('NAME    PROBLEM\na-name  something lon…')
+    expect(table(rows, minor)).to.contain('100 GiB')
+  })
+
+  it('keeps its columns in line whatever is coloured, and colours nothing that is piped', () => {
+    const toned: readonly Column<Row>[] = [{ title: 'NAME', of: ([name]) => name, tone: ([name]) => toneOf(name) }, { title: 'SIZE', of: ([, size]) => size }]
+    const rows: readonly Row[] = [['offline', '1', ''], ['ok', '2', '']]
+    const coloured = table(rows, toned, { width: 80, paint: painter(true) })
+    expect(coloured).to.contain('\u001b[31moffline\u001b[39m')
+    expect(coloured.replace(/\u001b\[\d+m/g, '')).to.equal(table(rows, toned, plainLook))
+  })
+
+  it('lets nothing through that moves the cursor or turns the text', () => {
+    expect(clean('a\u001b[2Jb\nc\u202ed')).to.equal('a [2Jb c d')
+  })
+})
+
+describe('a bar', () => {
+  it('grows with the share, and never beyond its ends', () => {
+    expect([-1, 0, 0.5, 0.999, 1, 7, Number.NaN].map((share) => bar(share, 4))).to.deep.equal(['[....]   0 %', '[....]   0 %', '[##..]  50 %', '[###.]  99 %', '[####] 100 %', '[####] 100 %', '[....]   0 %'])
   })
 })
