@@ -115,6 +115,9 @@ function labObstacle() {
 // Every kind of fault comes in these; the long runs are by hand.
 const shortThrash = ['--seed', '2912', '--faults', '26', '--minutes', '9', '--all', '--lab', 't-thrash']
 
+// Longer ones are by hand: npm run fuzz.
+const shortFuzz = ['--seed', '2912', '--requests', '20000']
+
 const verbs = {
   ok() {
     gate()
@@ -122,6 +125,7 @@ const verbs = {
   test() {
     const obstacle = labObstacle()
     gate()
+    step('hostile requests', process.execPath, ['--enable-source-maps', 'dist/test/fuzz/main.js', ...shortFuzz])
     if (obstacle !== '') {
       const specs = readdirSync(join(top, 'dist/test/lab')).filter((name) => name.endsWith('.test.js'))
       say(`SKIPPED: ${specs.length} files of kernel lab tests: ${obstacle}`)

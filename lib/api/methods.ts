@@ -35,6 +35,9 @@ function method<P, R>(
 const volumeName = text({ min: 1, max: limits.nameMax, pattern: namePattern, describe: nameRule })
 /** A reference to something that should exist is any text: an unknown one is `not found`, not malformed. */
 const reference = text({ min: 1, max: 255 })
+const devicePath = text({ min: 6, max: 255, pattern: /^\/dev\/[A-Za-z0-9_./:+-]+$/, describe: 'the path of a block device, /dev/…' })
+/** What an agent says of itself and people read. */
+const plain = ({ min = 0, max }: { min?: number; max: number }): Shape<string> => text({ min, max, pattern: /^[\x20-\x7e]*$/, describe: `${min} to ${max} printable characters` })
 const request = text({ min: 8, max: 64, pattern: /^[A-Za-z0-9._:-]+$/, describe: 'a request id: 8 to 64 letters, digits, dots, dashes' })
 /** Whether the answer comes when the work is done (or `timed out`, after 25 s), or as soon as it is written down. */
 const wait = optional(flag('false: answer as soon as the work is accepted; default true'))
@@ -62,7 +65,7 @@ export const apiMethods = {
 
   diskAdd: method('vsky.disk.add', 'Gives a block device of a storage server to Vsky. A disk with a signature or data is refused unless forced',
     { role: 'operator', mutates: true, faults: ['unknown host', 'wrong role', 'host offline', 'disk has data', 'disk taken', 'agent failed', 'timed out'] },
-    struct({ host: reference, device: text({ min: 6, max: 255, pattern: /^\/dev\/[A-Za-z0-9_./:+-]+$/, describe: 'the path of a block device, /dev/…' }), force: flag(), request, wait }),
+    struct({ host: reference, device: devicePath, force: flag(), request, wait }),
     diskView),
   diskList: method('vsky.disk.list', 'Disks, by host and device', { role: 'viewer', faults: ['unknown host'] },
     struct({ host: optional(reference), state: optional(word(...diskStates)), duty: optional(word('use', 'evacuate', 'failed')), limit, after: after('its HOST:DEVICE') }), list(diskView)),
@@ -144,16 +147,16 @@ export const apiMethods = {
     record({
       name: volumeName,
       roles: list(word(...hostRoles), { max: 2 }),
-      zone: text({ max: 63 }),
+      zone: text({ max: 63, pattern: /^[A-Za-z0-9._-]*$/, describe: 'at most 63 letters, digits, dots, dashes' }),
       /** host:port of the agent's own door. */
       address: text({ min: 3, max: 255, pattern: /^[A-Za-z0-9.:[\]_-]+:\d{1,5}$/, describe: 'host:port' }),
       dataAddresses: list(text({ min: 2, max: 64, pattern: /^[0-9a-fA-F.:]+$/ }), { max: 8 }),
-      initiator: text({ max: 223 }),
-      version: text({ max: 63 }),
-      bootId: text({ min: 1, max: 64 }),
-      incarnation: text({ min: 1, max: 64 }),
+      initiator: text({ max: 223, pattern: /^(?:iqn\.[A-Za-z0-9._:-]+)?$/, describe: 'an iSCSI name, iqn.…, or nothing' }),
+      version: plain({ max: 63 }),
+      bootId: plain({ min: 1, max: 64 }),
+      incarnation: plain({ min: 1, max: 64 }),
       /** Devices of its configuration, to be added when they are not ours yet. */
-      disks: list(text({ max: 255 }), { max: 256 }),
+      disks: list(devicePath, { max: 256 }),
     }),
     record({ epoch: int(), heartbeatMs: int({ min: 100 }) })),
   hostHeartbeat: method('vsky.host.heartbeat', 'An agent is alive. `known` false: register again',

@@ -12,9 +12,18 @@ export interface Peer {
   readonly role?: string
 }
 
-/** The peer of a request. */
+/** The peer of a request. A connection keeps its certificate, so it is read once: that takes longer than many a call. */
 export function peerOf(req: IncomingMessage): Peer {
-  const { socket } = req
+  const known = peers.get(req.socket)
+  if (known) return known
+  const peer = readPeer(req.socket)
+  if (!req.socket.destroyed) peers.set(req.socket, peer)
+  return peer
+}
+
+const peers = new WeakMap<Socket, Peer>()
+
+function readPeer(socket: Socket): Peer {
   const address = socket.remoteAddress ?? 'unix'
   return socket instanceof TLSSocket && socket.authorized ? { address, ...subjectOf(socket.getPeerCertificate()) } : { address }
 }

@@ -198,6 +198,68 @@ describe('the RPC server', () => {
     expect((await http(server, encodeCall('x', []))).status).to.equal(200)
   })
 
+  describe('against a client that means no good', () => {
+    const open = (server: RpcServer, send: string): Promise<{ text: string; tookMs: number }> => new Promise((resolve) => {
+      const { address } = server
+      if (address.kind !== 'tcp') throw new Error('not a port')
+      const from = performance.now()
+      let text = ''
+      const socket = connect(address.port, address.host, () => { socket.write(send) })
+      socket.on('data', (piece) => { text += piece.toString() })
+      socket.on('error', () => undefined)
+      socket.on('close', () => { resolve({ text, tookMs: performance.now() - from }) })
+    })
+
+    it('ends a head that comes too slowly, and a body that never ends', async () => {
+      const server = await start({ handle: echo, headersTimeoutMs: 150, requestTimeoutMs: 300 })
+      const [head, body] = await Promise.all([
+        open(server, 'POST /RPC2 HTTP/1.1\r\nHost: x\r\nX-Slow: '), open(server, 'POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: 1000\r\n\r\n<methodCall>'),
+      ])
+      expect([head.text, body.text].map((text) => text.split(' ')[1])).to.deep.equal(['400', '400'])
+      for (const { tookMs } of [head, body]) expect(tookMs).to.be.lessThan(5_000)
+      expect((await http(server, encodeCall('x', []))).status).to.equal(200)
+    })
+
+    it('gives one address only so many connections, and takes new ones when old ones end', async () => {
+      const server = await start({ handle: echo, maxConnectionsPerAddress: 2 })
+      const { address } = server
+      if (address.kind !== 'tcp') throw new Error('not a port')
+      const held = [connect(address.port, address.host), connect(address.port, address.host)]
+      await Promise.all(held.map((socket) => new Promise((resolve) => { socket.once('connect', resolve) })))
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(await http(server, encodeCall('x', [])).then(() => 'taken', () => 'ended')).to.equal('ended')
+      await Promise.all(held.map((socket) => new Promise((resolve) => { socket.once('close', resolve).destroy() })))
+      let status = 0
+      while (status !== 200) status = await http(server, encodeCall('x', [])).then((answer) => answer.status, () => 0) // the server hears of their end a moment later
+    })
+
+    it('holds only so much of all requests together, and lets it go when they are answered', async () => {
+      let release = (): void => undefined
+      const gate = new Promise<void>((resolve) => { release = resolve })
+      let began = (): void => undefined
+      const inside = new Promise<void>((resolve) => { began = resolve })
+      const server = await start({ maxBodiesBytes: 10_000, handle: async () => { began(); await gate; return 1 } })
+      const large = encodeCall('x', ['a'.repeat(6_000)])
+      const first = http(server, large)
+      await inside
+      expect((await http(server, large)).status).to.equal(503)
+      release()
+      expect((await first).status).to.equal(200)
+      expect((await http(server, large)).status).to.equal(200)
+    })
+
+    it('lets each caller send as much as befits it', async () => {
+      const server = await start({ handle: echo, maxBodyBytes: ({ commonName }) => (commonName === undefined ? 500 : 5_000) })
+      expect((await http(server, encodeCall('x', ['a'.repeat(400)]))).status).to.equal(413)
+    })
+
+    it('reads no head of more than 16 KiB', async () => {
+      const server = await start({ handle: echo })
+      expect((await http(server, encodeCall('x', []), { headers: { 'X-Long': 'x'.repeat(20_000) } })).status).to.equal(400)
+      expect((await http(server, encodeCall('x', []))).status).to.equal(200)
+    })
+  })
+
   describe('when it is closed', () => {
     it('lets a call under way finish and answers it', async () => {
       let release = (): void => undefined
