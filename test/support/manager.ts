@@ -19,7 +19,7 @@ import type { RpcClient } from '../../lib/rpc/client.js'
 import { startRpcServer } from '../../lib/rpc/server.js'
 import type { RpcServer } from '../../lib/rpc/server.js'
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
-import { apiDoor } from '../../manager/api/door.js'
+import { apiDoor, createHandler } from '../../manager/api/door.js'
 import type { Cluster } from '../../manager/run/cluster.js'
 import { startCluster } from '../../manager/run/loop.js'
 import type { Db } from '../../manager/store/db.js'
@@ -44,6 +44,11 @@ export const stillClock: Clock = {
     if (signal?.aborted === true) reject(signal.reason)
     else signal?.addEventListener('abort', () => { reject(signal.reason) }, { once: true })
   }),
+}
+
+/** A manager without others. */
+const onlyOne: Cluster['managers'] = {
+  list: () => [{ name: 'mgr1', state: 'active', version: 'test', address: '' }], lease: () => ({ ageMs: 0, ttlMs: 6000, address: '' }), handOver: () => Promise.resolve(),
 }
 
 export interface ManagerRig {
@@ -89,9 +94,10 @@ export async function startManager({ servers = 3, volumes = 3, deadlineMs = 10_0
   const store = await takeOver(db, 'mgr1', ports)
   const running = await startCluster({
     name: 'mgr1', version: 'test', store, agents: obedientAgents(), ...ports, log, extentBytes: 64n * MIB,
+    gate: { standing: () => 'active', open: () => Promise.resolve() }, managers: onlyOne,
     onEpochLost: (lost) => { throw lost },
   })
-  const server = await startRpcServer({ host: '127.0.0.1', port: 0, tls: own, log, closeGraceMs: 200, deadlineMs, ...apiDoor(running.cluster) })
+  const server = await startRpcServer({ host: '127.0.0.1', port: 0, tls: own, log, closeGraceMs: 200, deadlineMs, ...apiDoor(createHandler(running.cluster)) })
   const clients = new Map<Caller, RpcClient>()
   const tls = (caller: Caller): TlsMaterial => certificates.get(caller) ?? own
   const rig: ManagerRig = {

@@ -5,6 +5,7 @@ import { formatSize } from '../../lib/units.js'
 import type { Context } from './context.js'
 import type { Manager } from './connect.js'
 import { age, table } from './print.js'
+import type { Look } from './print.js'
 import { verb } from './verb.js'
 
 /** How long another manager may take to take over before it is told that none did, ms. */
@@ -13,16 +14,16 @@ const TAKE_OVER_MS = 15_000
 export function managerCommands(program: Command, context: () => Context): void {
   const manager = program.command('manager').description('the managers')
   verb(manager, 'status', 'managerStatus').action(async () => {
-    const { withManager, show, width } = context()
-    show(await withManager(statusOfActive), (status) => describe(status, width))
+    const { withManager, show, look } = context()
+    show(await withManager(statusOfActive), (status) => describe(status, look))
   })
   verb(manager, 'hand-over', 'managerHandOver').option('--to <name>', 'this one').action(async ({ to }: { to?: string }) => {
-    const { withManager, show, width } = context()
+    const { withManager, show, look } = context()
     const status = await withManager(async (at) => {
       const { epoch } = await at.call('managerHandOver', to === undefined ? {} : { to })
       return afterEpoch(at, epoch)
     })
-    show(status, (now) => describe(now, width))
+    show(status, (now) => describe(now, look))
   })
   verb(program.command('lease').description('who may be the active manager'), 'show', 'leaseShow').action(async () => {
     const { ask, show } = context()
@@ -45,7 +46,7 @@ async function afterEpoch(manager: Manager, epoch: number): Promise<ManagerView>
   }
 }
 
-function describe(status: ManagerView, width: number): string {
+function describe(status: ManagerView, look: Look): string {
   const lease = `renewed ${age(status.leaseAgeMs)} ago, good for ${age(status.ttlMs)}`
   const lines = status.state === 'standby'
     ? [`${status.name}: standby; ${status.holder === '' ? 'no manager is known to be active' : `${status.holder} is active${status.address === '' ? '' : ` at ${status.address}`}`}, epoch ${status.epoch}`, `  lease      ${lease}`, `  version    ${status.version}, schema ${status.schema}`]
@@ -54,7 +55,7 @@ function describe(status: ManagerView, width: number): string {
       `  hosts      ${status.hostsOnline} of ${status.hosts} online`, `  volumes    ${status.volumes}`, `  under way  ${status.underWay}`, `  extents    of ${formatSize(status.extentBytes)}`,
     ]
   if (status.managers.length > 1) {
-    lines.push('', table(status.managers, [{ title: 'MANAGER', of: (each) => each.name }, { title: 'STATE', of: (each) => each.state }, { title: 'VERSION', of: (each) => each.version }, { title: 'ADDRESS', of: (each) => each.address || '-', elastic: true }], width))
+    lines.push('', table(status.managers, [{ title: 'MANAGER', of: (each) => each.name }, { title: 'STATE', of: (each) => each.state }, { title: 'VERSION', of: (each) => each.version }, { title: 'ADDRESS', of: (each) => each.address || '-', elastic: true }], look))
   }
   return lines.join('\n')
 }
