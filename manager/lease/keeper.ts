@@ -145,7 +145,7 @@ function createHeld({ store, times, clock, log, watchdog }: KeeperOptions, { epo
   const ending = new AbortController()
   const waiting = new Set<() => void>()
   const listeners: ((standing: Standing) => void)[] = []
-  const unanswered = new Set<Promise<void>>()
+  const unanswered = new Map<Promise<void>, number>()
   let renewedMs = takenMs
   let sentMs = takenMs
   let last: Standing = 'active'
@@ -182,6 +182,7 @@ function createHeld({ store, times, clock, log, watchdog }: KeeperOptions, { epo
   function renew(): void {
     const startedMs = clock.monoMs()
     sentMs = startedMs
+    for (const [call, since] of unanswered) if (startedMs - since > times.ttlMs) unanswered.delete(call) // it may never be answered
     if (unanswered.size >= UNANSWERED_MAX) return
     const call: Promise<void> = store.beat(term).then((mine) => {
       if (ending.signal.aborted) return
@@ -195,7 +196,7 @@ function createHeld({ store, times, clock, log, watchdog }: KeeperOptions, { epo
       settle()
       wake.abort()
     }, (thrown: unknown) => { log.warn('a renewal of the lease failed', { error: messageOf(thrown), epoch }) }).finally(() => { unanswered.delete(call) })
-    unanswered.add(call)
+    unanswered.set(call, startedMs)
   }
 
   async function keep(): Promise<void> {
@@ -239,7 +240,7 @@ function createHeld({ store, times, clock, log, watchdog }: KeeperOptions, { epo
       if (ending.signal.aborted) return false
       end(`epoch ${epoch} was given up`, true)
       const patience = clock.sleep(times.callMs).then(() => false)
-      await Promise.race([Promise.all([...unanswered]), patience]) // a renewal that comes after it would look like life
+      await Promise.race([Promise.all(unanswered.keys()), patience]) // a renewal that comes after it would look like life
       return Promise.race([store.release(term, next).catch(() => false), clock.sleep(2 * times.callMs).then(() => false)])
     },
   }

@@ -3,7 +3,7 @@
  *
  * It is the kernel's lock on a file, held by a SQLite transaction on a file of its own that is never ended (Node has no call for file
  * locks, and an abstract socket would be another one in each network name space). Whatever ends the process ends the lock; one that is
- * only stopped or hangs keeps it.
+ * only stopped or hangs keeps it. Nothing else in the process may open that file: closing it anywhere would end the lock (fcntl(2)).
  *
  * `place` says what the lock proves. Whoever wrote the same place into the lease's record held this very lock then, so who holds it now knows
  * that he is dead. With the lease in the database beside the lock, on a file system that one kernel at a time has, that is true for ever: the
@@ -18,6 +18,9 @@ export interface LockFile {
   place(): Promise<string>
   release(): Promise<void>
 }
+
+/** A connection that nobody refers to any more would be closed by the garbage collector, and the lock be gone with it. */
+const heldByProcess = new Set<sqlite3.Database>()
 
 /** Magic numbers of statfs(2): ext2 to ext4, xfs, btrfs, f2fs, tmpfs, zfs, overlay. */
 const localFileSystems: readonly number[] = [0xef53, 0x58465342, 0x9123683e, 0xf2f52010, 0x01021994, 0x2fc12fc1, 0x794c7630]
@@ -35,6 +38,7 @@ export function createLockFile(path: string, { beside }: { readonly beside: bool
       const local = localFileSystems.includes((await statfs(path)).type)
       const place = beside && local ? 'beside' : `${(await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()} ${dev}:${ino}`
       held = { db, place }
+      heldByProcess.add(db)
       return place
     } catch (thrown) {
       await close(db)
@@ -51,7 +55,9 @@ export function createLockFile(path: string, { beside }: { readonly beside: bool
     async release() {
       const had = held
       held = undefined
-      if (had) await close(had.db)
+      if (!had) return
+      heldByProcess.delete(had.db)
+      await close(had.db)
     },
   }
 }

@@ -62,6 +62,11 @@ export class TurnedClock implements Clock {
     })
   }
 
+  /** Who sleeps now. */
+  get sleepers(): number {
+    return this.#sleepers.size
+  }
+
   /** Moment after moment at which somebody wakes, until so much time has gone by. */
   async turn(ms: number): Promise<void> {
     const end = this.#mono + ms

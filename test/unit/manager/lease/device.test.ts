@@ -38,7 +38,8 @@ describe('a sector of a lease', () => {
   })
 })
 
-describe('a lease on a file or a device', () => {
+describe('a lease on a file or a device', function () {
+  this.timeout(30_000) // real writes, on a disk that may be busy
   let dir: string
   let path: string
   let clock: TurnedClock
@@ -49,12 +50,15 @@ describe('a lease on a file or a device', () => {
     opened.push(made)
     return made
   }
-  /** A taking waits for as long as others may write; disk work is real, so time is turned until it has ended. */
-  async function turned<T>(work: Promise<T>): Promise<T> {
-    let over = false
-    void work.then(() => { over = true }, () => { over = true })
-    for (let round = 0; round < 10_000 && !over; round += 1) await clock.turn(1)
-    return work
+  /** Disk work is real and takes what it takes; time goes on only when all that are under way wait for it, or have ended. */
+  async function turned<T>(works: readonly Promise<T>[]): Promise<readonly T[]> {
+    let over = 0
+    for (const work of works) void work.finally(() => { over += 1 }).catch(() => undefined)
+    while (over < works.length) {
+      await new Promise((resolve) => setImmediate(resolve))
+      if (clock.sleepers > 0 && clock.sleepers + over === works.length) await clock.turn(1000)
+    }
+    return Promise.all(works)
   }
   const refusal = async (): Promise<string> => open2().then(() => 'taken', (thrown: unknown) => (thrown instanceof LeaseStoreError ? thrown.message : String(thrown)))
 
@@ -73,7 +77,7 @@ describe('a lease on a file or a device', () => {
   it('is taken, renewed, given up and taken by another, each of which sees the other\'s', async () => {
     const [one, two] = [await store(), await store()]
     expect(await one.read()).to.equal(undefined)
-    expect(await turned(one.take(undefined, record))).to.equal(true)
+    expect((await turned([one.take(undefined, record)]))[0]).to.equal(true)
     expect(await two.read()).to.deep.equal(record)
     expect(await one.beat(record)).to.equal(true)
     expect((await two.read())?.beat).to.equal(2)
@@ -81,21 +85,21 @@ describe('a lease on a file or a device', () => {
     const seen = await two.read()
     expect(seen).to.include({ released: true, next: 'mgr2' })
     const other = { ...record, epoch: 2, holder: 'mgr2', incarnation: 'two', beat: 3 }
-    expect(await turned(two.take(seen, other))).to.equal(true)
+    expect((await turned([two.take(seen, other)]))[0]).to.equal(true)
     expect([await one.beat(record), await one.release(record, ''), await two.read()]).to.deep.equal([false, false, other])
   })
 
   it('goes to one of two that take it at once', async () => {
     const [one, two] = [await store(), await store()]
-    const takings = await turned(Promise.all([one.take(undefined, record), two.take(undefined, { ...record, holder: 'mgr2', incarnation: 'two' })]))
+    const takings = await turned([one.take(undefined, record), two.take(undefined, { ...record, holder: 'mgr2', incarnation: 'two' })])
     expect(takings.filter(Boolean)).to.have.length(1)
     expect((await one.read())?.holder).to.equal(takings[0] === true ? 'mgr1' : 'mgr2')
   })
 
   it('is not taken by who saw something else before', async () => {
     const one = await store()
-    await turned(one.take(undefined, record))
-    expect(await turned(one.take({ ...record, beat: 9 }, { ...record, epoch: 2 }))).to.equal(false)
+    await turned([one.take(undefined, record)])
+    expect((await turned([one.take({ ...record, beat: 9 }, { ...record, epoch: 2 })]))[0]).to.equal(false)
   })
 
   it('is refused in one line on what is too small, foreign, damaged, absent or no place for it', async () => {

@@ -31,7 +31,8 @@ interface Seat {
   rested: number
 }
 
-describe('two keepers on one SQLite file', () => {
+describe('two keepers on one SQLite file', function () {
+  this.timeout(60_000) // real writes, on a disk that may be busy
   let dir: string
   let clock: TurnedClock
   let busy = 0

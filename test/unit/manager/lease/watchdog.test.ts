@@ -31,7 +31,7 @@ describe('the watchdog', function () {
   })
 
   it('leaves one alone that moves the moment on, that is frozen by its own hand, or that hangs while it holds nothing', async () => {
-    expect(await life('for (let i = 0; i < 20; i += 1) { guard(2000); await sleep(10) }')).to.include({ code: 0, said: '' })
+    expect(await life('for (let i = 0; i < 20; i += 1) { guard(8000); await sleep(10) }')).to.include({ code: 0, said: '' })
     expect(await life('guard(5000); dog.rest(); block(300)')).to.include({ code: 0, said: '' })
     expect(await life('block(300)')).to.include({ code: 0 })
   })

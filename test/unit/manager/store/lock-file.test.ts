@@ -19,10 +19,10 @@ describe('the lock of a process', function () {
 
   /** A process that holds it; gives its place and the means to end it. */
   async function holder(): Promise<{ readonly place: string; readonly pid: number; end(): Promise<void> }> {
-    const child = spawn(process.execPath, ['--input-type=module', '-e', `
+    const child = spawn(process.execPath, ['--expose-gc', '--input-type=module', '-e', `
       import { createLockFile } from ${JSON.stringify(module)}
       console.log(await createLockFile(${JSON.stringify(path)}, { beside: false }).place())
-      setInterval(() => {}, 1000)`], { stdio: ['ignore', 'pipe', 'inherit'] })
+      setInterval(() => { globalThis.gc() }, 20)`], { stdio: ['ignore', 'pipe', 'inherit'] })
     const place = await new Promise<string>((resolve) => { child.stdout.once('data', (chunk: Buffer) => { resolve(chunk.toString().trim()) }) })
     const ended = new Promise<void>((resolve) => { child.once('close', () => { resolve() }) })
     return { place, pid: child.pid ?? 0, end: () => { child.kill('SIGKILL'); return ended } }
@@ -33,6 +33,7 @@ describe('the lock of a process', function () {
     const lock = createLockFile(path, { beside: false })
     try {
       expect(other.place).to.match(/^[0-9a-f-]{36} \d+:\d+$/)
+      await new Promise((resolve) => setTimeout(resolve, 300)) // its garbage is collected all the while
       expect(await lock.place()).to.equal('')
       process.kill(other.pid, 'SIGSTOP')
       expect(await lock.place()).to.equal('')
