@@ -116,13 +116,15 @@ export class Hand {
     const views = await Promise.all(this.#volumes.map((volume) => volume.show()))
     const places = views.flatMap((view, at) => view.segments.flatMap((segment) => segment.legs.filter((leg) => leg.host === host && leg.device === `/dev/mapper/disk${disk}`)
       .map((leg) => ({ device: `vsky_${leg.disk}-${leg.extent}`, sectors: sectorsWritten(this.#volumes[at]?.chunks ?? [], segment) })))).filter((place) => place.sectors.length > 0)
-    const tables = places.length === 0 ? '' : await this.#lab.must(host, ['bash', '-c', places.map(({ device }) => `dmsetup table ${device} | head -1`).join('; ')])
+    // A line each: a leg that has just been placed may have no device yet.
+    const tables = places.length === 0 ? '' : await this.#lab.must(host, ['bash', '-c', places.map(({ device }) => `echo "$(dmsetup table ${device} 2>/dev/null | head -1)"`).join('; ')])
     const begins = tables.split('\n').map((line) => Number(line.split(' ')[4]))
+    const there = places.flatMap((place, at) => { const begin = begins[at]; return begin === undefined || Number.isNaN(begin) ? [] : [{ begin, sectors: place.sectors }] })
     const dice = createDice(number)
     return [...new Set(Array.from({ length: sectors }, () => {
-      if (places.length === 0) return dice.between(1, DISK_SECTORS)
-      const at = dice.between(0, places.length - 1)
-      return (begins[at] ?? 0) + dice.pick(places[at]?.sectors ?? [0])
+      if (there.length === 0) return dice.between(1, DISK_SECTORS)
+      const { begin, sectors: written } = dice.pick(there)
+      return begin + dice.pick(written)
     }))]
   }
 
