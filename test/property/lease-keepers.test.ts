@@ -2,12 +2,14 @@
 import { expect } from 'chai'
 import { openEpochs } from '../../agent/core/epoch.js'
 import type { Epochs } from '../../agent/core/epoch.js'
+import { messageOf } from '../../lib/faults.js'
 import type { Clock, Log } from '../../lib/ports.js'
 import { createKeeper } from '../../manager/lease/keeper.js'
 import type { Held } from '../../manager/lease/keeper.js'
 import type { LeaseStore, Term } from '../../manager/lease/store.js'
 import { leaseTimes, sameRecord } from '../../manager/lease/timeline.js'
 import type { LeaseRecord } from '../../manager/lease/timeline.js'
+import { EpochLost } from '../../manager/store/store.js'
 import { createDice } from '../support/lease-dice.js'
 import type { Dice } from '../support/lease-dice.js'
 import { TurnedClock } from '../support/turned-clock.js'
@@ -101,7 +103,8 @@ class World {
       store: this.#storeFor(manager), times, self: { name, address: '' }, lock: { place: () => Promise.resolve(''), release: () => Promise.resolve() }, clock: manager, log: silent,
       random: { hex: () => `i${this.#made += 1}`, unit: () => this.dice.unit() }, watchdog: { guard: (until) => { manager.guardedUntil = until }, rest: () => { manager.guardedUntil = 0 } },
     })
-    keeper.acquire(this.#stopping.signal).then((held) => this.#lead(manager, held), () => undefined)
+    keeper.acquire(this.#stopping.signal).then((held) => this.#lead(manager, held))
+      .catch((thrown: unknown) => { if (!(thrown instanceof EpochLost) && !this.#stopping.signal.aborted) this.violations.push(messageOf(thrown)) })
   }
 
   #end(manager: Manager): void {

@@ -101,7 +101,7 @@ describe('managers on one database', function () {
     const refused = await call('mgr2', 'vsky.host.list')
     expect(refused).to.be.instanceOf(Fault).and.to.include({ fault: 'not active' })
     expect(activeAddress(refused)).to.equal(urls.get('mgr1'))
-    expect(await call('mgr2', 'system.listMethods')).to.include('vsky.manager.handOver')
+    expect(await clients.get('mgr2')?.call('system.listMethods', [])).to.include('vsky.manager.handOver')
     expect(await call('mgr2', 'vsky.volume.fly')).to.include({ fault: 'unknown method' })
     expect(await call('mgr1', 'vsky.host.list')).to.deep.equal([])
   })
