@@ -120,7 +120,11 @@ function dateText(date: Date): string {
 
 const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '\r': '&#13;' }
 
+/** Anything that is not simply copied: what has to be escaped, what XML forbids, and surrogates, which have to be looked at in pairs. */
+const unusual = /[^\t\n -%'-;=?-\ud7ff\ue000-\ufffd]/
+
 function escape(text: string): string {
+  if (!unusual.test(text)) return text
   if (illegalCharacter.test(text)) throw new TypeError(`XML cannot carry a character of ${JSON.stringify(text.slice(0, 80))}`)
-  return /[&<>\r]/.test(text) ? text.replace(/[&<>\r]/g, (character) => escapes[character] ?? '') : text
+  return text.replace(/[&<>\r]/g, (character) => escapes[character] ?? '')
 }

@@ -7,7 +7,8 @@ import { json } from '../../../support/json.js'
 import { startManager } from '../../../support/manager.js'
 import type { ManagerRig } from '../../../support/manager.js'
 
-describe('the registry on both wires', () => {
+describe('the registry on both wires', function () {
+  this.timeout(30_000)
   let rig: ManagerRig
   before(async function () {
     this.timeout(30_000)

@@ -5,7 +5,8 @@ import { Fault } from '../../../../lib/faults.js'
 import { startManager } from '../../../support/manager.js'
 import type { ManagerRig } from '../../../support/manager.js'
 
-describe('lists and calls', () => {
+describe('lists and calls', function () {
+  this.timeout(30_000)
   let rig: ManagerRig
   before(async function () {
     this.timeout(30_000)
