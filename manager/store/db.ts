@@ -12,24 +12,46 @@ export interface Reader {
 }
 
 export interface Tx extends Reader {
+  /**
+   * Ends a select whose row must stay as it is until this transaction has ended (on SQLite nothing: there is one writer at a time). After
+   * a plain read on PostgreSQL an old manager's transaction was seen to commit when another one had taken over.
+   */
+  readonly forShare: '' | ' for share'
   /** Gives the number of rows that it changed. */
   run(sql: string, params?: readonly SqlValue[]): Promise<number>
 }
 
+export interface TxOptions {
+  /** No other transaction that says so runs at the same time, in this program or another: for migrations. */
+  readonly alone?: boolean
+}
+
 export interface Db extends Reader {
-  tx<T>(work: (tx: Tx) => Promise<T>): Promise<T>
+  readonly engine: 'sqlite' | 'postgres'
+  /**
+   * One transaction. A statement that fails dooms it, even if the work goes on: it throws that failure in the end. `work` may be called
+   * again when other programs were in the way. Throws DbError; `unavailable` with `unknown` when the connection was lost during the
+   * commit and nobody could be asked what became of it.
+   */
+  tx<T>(work: (tx: Tx) => Promise<T>, options?: TxOptions): Promise<T>
+  /** Many reads that see one and the same committed state, beside transactions that go on. */
+  snapshot<T>(work: (reader: Reader) => Promise<T>): Promise<T>
   close(): Promise<void>
 }
 
+/** `unavailable`: the database can't be reached, or does not answer in time; the same again later may go well. */
 export type DbErrorKind = 'unique' | 'foreign key' | 'check' | 'busy' | 'full' | 'read-only' | 'corrupt' | 'unavailable' | 'other'
 
 /** Any failure of the database, in one vocabulary. */
 export class DbError extends Error {
   override readonly name = 'DbError'
   readonly kind: DbErrorKind
-  constructor(kind: DbErrorKind, message: string, options?: { cause?: unknown }) {
+  /** Whether the transaction has taken effect is not known. Look before it is repeated. */
+  readonly unknown: boolean
+  constructor(kind: DbErrorKind, message: string, options?: { cause?: unknown; unknown?: boolean }) {
     super(message, options)
     this.kind = kind
+    this.unknown = options?.unknown ?? false
   }
 }
 

@@ -75,15 +75,15 @@ const migrations: readonly (readonly string[])[] = [
 
 export const schemaVersion = migrations.length
 
-/** Brings a database to this program's schema. Throws DbError for a newer or a different one. */
-export async function migrate(db: Db): Promise<void> {
+/** Brings a database to this program's schema, or to an older one, `upTo`. Throws DbError for a newer or a different one. */
+export async function migrate(db: Db, upTo = migrations.length): Promise<void> {
   await db.tx(async (tx) => {
     await tx.run('create table if not exists migrations (number integer primary key, checksum text not null)')
     const done = await tx.all('select number, checksum from migrations order by number')
     if (done.length > migrations.length) {
       throw new DbError('other', `the database has schema ${done.length}, this program knows ${migrations.length}: start the newer release`)
     }
-    for (const [index, statements] of migrations.entries()) {
+    for (const [index, statements] of migrations.slice(0, upTo).entries()) {
       const checksum = createHash('sha256').update(statements.join(';')).digest('hex')
       const row = done[index]
       if (row) {
@@ -92,8 +92,13 @@ export async function migrate(db: Db): Promise<void> {
         }
         continue
       }
-      for (const statement of statements) await tx.run(statement)
+      for (const statement of statements) await tx.run(db.engine === 'sqlite' ? statement : wider(statement))
       await tx.run('insert into migrations (number, checksum) values (?, ?)', [index + 1, checksum])
     }
-  })
+  }, { alone: true })
+}
+
+/** The integer of SQLite has 64 bits, and only so called it may be a row's number; that of PostgreSQL has 32. */
+function wider(statement: string): string {
+  return statement.replace('integer primary key', 'bigint primary key')
 }

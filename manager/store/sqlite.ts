@@ -8,7 +8,7 @@ import sqlite3 from 'sqlite3'
 import type { Database, Statement } from 'sqlite3'
 import { chmod } from 'node:fs/promises'
 import { DbError, checkBinding } from './db.js'
-import type { Db, DbErrorKind, Row, SqlValue, Tx } from './db.js'
+import type { Db, DbErrorKind, Reader, Row, SqlValue, Tx } from './db.js'
 
 /** Opens `path` (`:memory:` for tests and simulation: reads then go through the writer). Throws DbError when it can't be made safe. */
 export async function openSqlite(path: string): Promise<Db> {
@@ -25,9 +25,21 @@ export async function openSqlite(path: string): Promise<Db> {
   }
   const read = <T>(work: () => Promise<T>): Promise<T> => (reader === writer ? exclusively(work) : work())
   return {
+    engine: 'sqlite',
     all: (sql, params) => read(() => reader.all(sql, params ?? [])),
     get: (sql, params) => read(async () => (await reader.all(sql, params ?? []))[0]),
-    tx: (work) => exclusively(() => inTransaction(writer, work)),
+    tx: (work) => exclusively(() => inTransaction(writer, work)), // "begin immediate" is alone on this file, whoever else has it open
+    async snapshot(work) {
+      if (path === ':memory:') return exclusively(() => work(writer.reader()))
+      const mine = await Connection.open(path)
+      try {
+        await mine.configure('wal')
+        await mine.exec('begin')
+        return await work(mine.reader())
+      } finally {
+        await mine.close()
+      }
+    },
     async close() {
       await exclusively(async () => {
         if (reader !== writer) await reader.close()
@@ -42,21 +54,24 @@ async function inTransaction<T>(connection: Connection, work: (tx: Tx) => Promis
   let open = true
   // Statements that the work did not wait for are waited for here: begun inside, they must not end outside.
   const pending = new Set<Promise<unknown>>()
+  let failed: { readonly why: unknown } | undefined
   const whileOpen = <R>(act: () => Promise<R>): Promise<R> => {
     if (!open) return Promise.reject(new DbError('other', 'a transaction was used after its end'))
     const statement = act()
-    const watched: Promise<unknown> = statement.catch(() => undefined).finally(() => pending.delete(watched))
+    const watched: Promise<unknown> = statement.catch((thrown: unknown) => { failed ??= { why: thrown } }).finally(() => pending.delete(watched))
     pending.add(watched)
     return statement
   }
   try {
     const result = await work({
+      forShare: '',
       all: (sql, params) => whileOpen(() => connection.all(sql, params ?? [])),
       get: (sql, params) => whileOpen(async () => (await connection.all(sql, params ?? []))[0]),
       run: (sql, params) => whileOpen(() => connection.run(sql, params ?? [])),
     })
     open = false
     await Promise.all(pending)
+    if (failed) throw failed.why // PostgreSQL commits nothing after a failed statement: one behaviour for both
     await connection.exec('commit')
     return result
   } catch (thrown) {
@@ -121,6 +136,10 @@ class Connection {
         else resolve(this.changes)
       })
     })
+  }
+
+  reader(): Reader {
+    return { all: (sql, params) => this.all(sql, params ?? []), get: async (sql, params) => (await this.all(sql, params ?? []))[0] }
   }
 
   async close(): Promise<void> {

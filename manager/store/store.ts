@@ -71,7 +71,7 @@ export function openStore(db: Db, { epoch, incarnation }: { epoch: number; incar
     read: db,
     async change(work) {
       const result = await db.tx(async (tx) => {
-        const row = await tx.get('select epoch, holder, incarnation from lease where name = ?', [LEASE])
+        const row = await tx.get(`select epoch, holder, incarnation from lease where name = ?${tx.forShare}`, [LEASE])
         if (!row || numberOf(row, 'epoch') !== epoch || textOf(row, 'incarnation') !== incarnation) {
           throw new EpochLost(`epoch ${epoch} is over: ${row ? `${textOf(row, 'holder')} has epoch ${numberOf(row, 'epoch')}` : 'the lease is gone'}`)
         }

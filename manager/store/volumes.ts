@@ -222,7 +222,7 @@ export async function changeLayout(tx: Tx, volume: string): Promise<void> {
  * of volumes that are just being made.
  */
 export async function segmentsInDoubt(db: Reader, { disks, hosts }: { readonly disks: readonly string[]; readonly hosts: readonly string[] }): Promise<ReadonlyMap<string, ReadonlySet<number>>> {
-  const marks = (values: readonly string[]): string => values.map(() => '?').join(', ')
+  const marks = (values: readonly string[]): string => (values.length === 0 ? 'null' : values.map(() => '?').join(', ')) // PostgreSQL takes no empty list
   const rows = await db.all(
     `select distinct e.volume, e.segment from extents e join volumes v on v.id = e.volume
      where v.phase <> 'creating' and e.state <> 'dropping' and (e.leg <> 'insync' or e.disk in (${marks(disks)}) or e.host in (${marks(hosts)}))

@@ -38,12 +38,12 @@ const arrows: readonly (readonly [room: string, may: readonly string[], because:
 
 /** Files that decide and do nothing else: no input or output, no clock, no dice. A trailing slash means the whole room. */
 const pure: readonly string[] = [
-  'manager/plan/', 'manager/state/', 'manager/lease/timeline.ts', 'lib/api/', 'lib/wire/', 'lib/units.ts', 'lib/model.ts', 'lib/faults.ts', 'lib/assert.ts', 'lib/ports.ts', 'lib/rpc/shape.ts', 'lib/rpc/json.ts', 'lib/rpc/xmlrpc.ts',
+  'manager/plan/', 'manager/state/', 'manager/lease/timeline.ts', 'manager/store/postgres-target.ts', 'manager/store/placeholders.ts', 'lib/api/', 'lib/wire/', 'lib/units.ts', 'lib/model.ts', 'lib/faults.ts', 'lib/assert.ts', 'lib/ports.ts', 'lib/rpc/shape.ts', 'lib/rpc/json.ts', 'lib/rpc/xmlrpc.ts',
   'lib/rpc/xmlrpc-read.ts', 'lib/rpc/xmlrpc-scan.ts', 'lib/rpc/xmlrpc-value.ts', 'agent/dm/table.ts', 'agent/dm/status.ts', 'agent/lvm/report.ts', 'agent/lio/target.ts', 'agent/head/plan.ts',
   'agent/iscsi/node-record.ts', 'tools/cli/print.ts', 'tools/lab/plan.ts', 'tools/check/imports.ts',
   'tools/thrash/dice.ts', 'tools/thrash/faults.ts', 'tools/thrash/ledger.ts', 'tools/thrash/lines.ts', 'tools/thrash/tally.ts',
 ]
-const impureImports = /^(?:node:(?!path)|lib\/host\/|lib\/rpc\/(?:server|client)\.ts|execa|pino|sqlite3|commander)/
+const impureImports = /^(?:node:(?!path)|lib\/host\/|lib\/rpc\/(?:server|client)\.ts|execa|pino|sqlite3|pg$|commander)/
 const impureWords = /\b(?:Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|setImmediate|queueMicrotask|crypto\.|fetch\(|performance\.now|process\.(?:env|argv|exit|hrtime)|console\.)/
 
 /** Outside thing → the only places that may name it. */
@@ -55,6 +55,7 @@ const doors: readonly (readonly [what: string, pattern: RegExp, places: readonly
   ['programs are started (node:child_process)', /'node:child_process'/, ['lib/host/', 'tools/lab/', 'tools/demo/', 'bench/']],
   ['execa is used', /'execa'/, ['lib/host/run.ts']],
   ['sqlite3 is used', /'sqlite3'/, ['manager/store/sqlite.ts', 'manager/store/lock-file.ts']],
+  ['pg is used', /'pg'/, ['manager/store/postgres-session.ts']],
   ['sockets are opened (node:http, node:https, node:tls)', /'node:(?:http|https|tls)'/, ['lib/rpc/']],
   ['raw sockets are opened (node:net)', /'node:net'/, ['lib/', 'tools/lab/', 'bench/load.ts']],
 ]

@@ -10,12 +10,12 @@ import { eventsAfter, pruneEvents } from '../../../../manager/store/events.js'
 import { addDisk, findDisk, findHost, putHost, removeDisk } from '../../../../manager/store/hosts.js'
 import { aboutsOpen, doomRequest, findRequest, finishRequest, openRequest, openRequestAbout, pruneRequests, requestDoomed } from '../../../../manager/store/requests.js'
 import { migrate } from '../../../../manager/store/schema.js'
-import { openSqlite } from '../../../../manager/store/sqlite.js'
 import { EpochLost, staleEpoch, takeOver } from '../../../../manager/store/store.js'
 import type { Store } from '../../../../manager/store/store.js'
 import {
   addExtent, addSegment, addVolume, dropExtents, droppingOnHost, extentsOf, extentsOnHost, findVolume, hostsDropping, raiseGeneration, removeExtent, removeVolume, segmentsOf, updateVolume,
 } from '../../../../manager/store/volumes.js'
+import { failureOf, onEachEngine } from '../../../support/engines.js'
 
 const ports = { clock: systemClock, random: systemRandom }
 const MIB = 1024n ** 2n
@@ -25,24 +25,19 @@ const host = (name: string, more: Partial<HostRow> = {}): HostRow => ({
 const extent = (id: string, name = 'st1', more: { segment?: number; slot?: number } = {}): Parameters<typeof addExtent>[1] => ({ id, disk: `disk of ${name}`, host: name, volume: 'v1', segment: 0, slot: 0, bytes: 4n * MIB, ...more })
 const told = (name: string): { kind: string; about: 'volume'; name: string; text: string } => ({ kind: 'told', about: 'volume', name, text: '' })
 
-async function failureOf(work: Promise<unknown>): Promise<unknown> {
-  return work.then(() => { throw new Error('it did not fail') }, (thrown: unknown) => thrown)
-}
-
 async function addServer(tx: Tx, name: string): Promise<void> {
   await putHost(tx, host(name))
   await addDisk(tx, { id: `disk of ${name}`, host: name, device: '/dev/sdb', force: false })
 }
 
-describe('the store', () => {
+onEachEngine('the store', (engine) => {
   let db: Db
   let store: Store
   beforeEach(async () => {
-    db = await openSqlite(':memory:')
+    db = await engine.fresh()
     await migrate(db)
     store = await takeOver(db, 'mgr1', ports)
   })
-  afterEach(async () => { await db.close() })
 
   describe('in the hands of two managers', () => {
     it('takes no change of the older one, and does not even begin its work', async () => {

@@ -2,131 +2,23 @@ import { expect } from 'chai'
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DbError, numberOf, sizeOf, textOf, wordOf } from '../../../../manager/store/db.js'
+import { DbError } from '../../../../manager/store/db.js'
 import type { Db } from '../../../../manager/store/db.js'
-import { migrate, schemaVersion } from '../../../../manager/store/schema.js'
 import { openSqlite } from '../../../../manager/store/sqlite.js'
-
-async function failureOf(work: Promise<unknown>): Promise<unknown> {
-  return work.then(() => { throw new Error('it did not fail') }, (thrown: unknown) => thrown)
-}
+import { failureOf } from '../../../support/engines.js'
 
 describe('a SQLite database', () => {
   let dir: string
   let db: Db
-  const count = async (): Promise<number> => numberOf(await db.get('select count(*) as n from child') ?? {}, 'n')
 
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), 'vsky-test-'))
     db = await openSqlite(join(dir, 'db'))
-    await db.tx(async (tx) => {
-      await tx.run('create table parent (id integer primary key)')
-      await tx.run('create table child (id integer primary key, of_parent integer not null references parent (id), word text unique check (word <> \'bad\'))')
-      await tx.run('insert into parent (id) values (1)')
-    })
   })
 
   afterEach(async () => {
     await db.close()
     await rm(dir, { recursive: true })
-  })
-
-  it('runs transactions one after the other, in the order in which they were asked for', async () => {
-    const order: string[] = []
-    await Promise.all(['a', 'b', 'c'].map((name) => db.tx(async (tx) => {
-      order.push(`${name} begins`)
-      await tx.get('select 1')
-      await new Promise((resolve) => setImmediate(resolve))
-      order.push(`${name} ends`)
-    })))
-    expect(order).to.deep.equal(['a begins', 'a ends', 'b begins', 'b ends', 'c begins', 'c ends'])
-  })
-
-  it('goes on after a transaction that failed', async () => {
-    const [failed, done] = await Promise.allSettled([
-      db.tx(() => Promise.reject(new Error('no'))),
-      db.tx((tx) => tx.run('insert into child (of_parent) values (1)')),
-    ])
-    expect([failed.status, done.status, await count()]).to.deep.equal(['rejected', 'fulfilled', 1])
-  })
-
-  it('leaves nothing of a transaction whose last statement failed', async () => {
-    await failureOf(db.tx(async (tx) => {
-      await tx.run('insert into child (of_parent) values (1)')
-      await tx.run('insert into child (of_parent) values (2)')
-    }))
-    expect(await count()).to.equal(0)
-  })
-
-  it('leaves no table of a migration that failed half-way', async () => {
-    await failureOf(db.tx(async (tx) => {
-      await tx.run('create table half (n integer)')
-      throw new Error('power failure')
-    }))
-    expect(await db.all(`select name from sqlite_master where name = 'half'`)).to.deep.equal([])
-  })
-
-  it('reads its own writes inside a transaction, while readers outside see the last commit', async () => {
-    await db.tx(async (tx) => {
-      await tx.run('insert into child (of_parent) values (1)')
-      expect((await tx.all('select * from child')).length).to.equal(1)
-      expect(await count()).to.equal(0)
-    })
-    expect(await count()).to.equal(1)
-  })
-
-  it('refuses a BigInt and undefined, inside and outside of transactions, and changes nothing', async () => {
-    for (const value of [1n, undefined]) {
-      expect(await failureOf(db.get('select ? as n', [value as never]))).to.be.instanceOf(TypeError)
-      expect(await failureOf(db.tx((tx) => tx.run('insert into child (of_parent) values (?)', [value as never])))).to.be.instanceOf(TypeError)
-    }
-    expect(await count()).to.equal(0)
-  })
-
-  it('names what was broken: unique, foreign key, check, or not null', async () => {
-    const kindOf = async (sql: string): Promise<unknown> => {
-      const failure = await failureOf(db.tx((tx) => tx.run(sql)))
-      return failure instanceof DbError ? failure.kind : failure
-    }
-    await db.tx((tx) => tx.run(`insert into child (of_parent, word) values (1, 'x')`))
-    expect(await kindOf(`insert into child (of_parent, word) values (1, 'x')`)).to.equal('unique')
-    expect(await kindOf('insert into child (of_parent) values (2)')).to.equal('foreign key')
-    expect(await kindOf('delete from parent')).to.equal('foreign key')
-    expect(await kindOf(`insert into child (of_parent, word) values (1, 'bad')`)).to.equal('check')
-    expect(await kindOf('insert into child (of_parent) values (null)')).to.equal('check')
-    expect(await kindOf('insert into nowhere values (1)')).to.equal('other')
-  })
-
-  it('fails a text with a mistake every time it is used, not only the first', async () => {
-    for (let time = 0; time < 3; time += 1) expect(await failureOf(db.get('select from'))).to.be.instanceOf(DbError)
-  })
-
-  it('tells how many rows a statement changed', async () => {
-    const changed = await db.tx(async (tx) => {
-      await tx.run('insert into parent (id) values (2), (3)')
-      return [await tx.run('update parent set id = id + 10'), await tx.run('delete from parent where id = 99')]
-    })
-    expect(changed).to.deep.equal([3, 0])
-  })
-
-  it('keeps a size of 64 TiB exactly, and refuses to read a number that JavaScript can\'t hold', async () => {
-    const size = 64n * 1024n ** 4n
-    expect(sizeOf(await db.get('select ? as n', [Number(size)]) ?? {}, 'n')).to.equal(size)
-    const beyond = await db.get('select 9007199254740993 as n') ?? {}
-    expect(() => numberOf(beyond, 'n')).to.throw(DbError, 'column n: expected a whole number')
-  })
-
-  it('refuses a column of another type than was expected, and a word that is not known', async () => {
-    const row = await db.get(`select null as void_one, 'red' as colour`) ?? {}
-    expect(() => textOf(row, 'void_one')).to.throw(DbError, 'column void_one: expected text, found null')
-    expect(() => wordOf(row, 'colour', ['green', 'blue'])).to.throw(DbError, 'expected one of green, blue')
-  })
-
-  it('is still there, with all that was committed, when it is opened again', async () => {
-    await db.tx((tx) => tx.run('insert into child (of_parent) values (1)'))
-    await db.close()
-    db = await openSqlite(join(dir, 'db'))
-    expect(await count()).to.equal(1)
   })
 
   it('is a file that only its owner can read: it holds passwords', async () => {
@@ -140,32 +32,5 @@ describe('a SQLite database', () => {
   it('reads a file that is no database as corrupt', async () => {
     await writeFile(join(dir, 'other'), 'this is no database, but long enough to be looked at as one'.repeat(50))
     expect(await failureOf(openSqlite(join(dir, 'other')))).to.be.instanceOf(DbError).and.to.have.property('kind', 'corrupt')
-  })
-})
-
-describe('the schema', () => {
-  let db: Db
-  beforeEach(async () => { db = await openSqlite(':memory:') })
-  afterEach(async () => { await db.close() })
-
-  it('is harmless to make twice: what is in it stays', async () => {
-    await migrate(db)
-    await db.tx((tx) => tx.run(`insert into events (seq, at_ms, kind, about, name, text) values (1, 1, 'k', 'manager', 'n', 't')`))
-    await migrate(db)
-    expect(await db.all('select number from migrations')).to.have.length(schemaVersion)
-    expect(await db.all('select seq from events')).to.have.length(1)
-  })
-
-  it('of a newer program is refused, and is not touched', async () => {
-    await migrate(db)
-    await db.tx((tx) => tx.run(`insert into migrations (number, checksum) values (?, 'x')`, [schemaVersion + 1]))
-    expect(String(await failureOf(migrate(db)))).to.contain(`the database has schema ${schemaVersion + 1}, this program knows ${schemaVersion}`)
-    expect(await db.all('select number from migrations')).to.have.length(schemaVersion + 1)
-  })
-
-  it('whose migration is not what it was is refused', async () => {
-    await migrate(db)
-    await db.tx((tx) => tx.run(`update migrations set checksum = 'x' where number = 1`))
-    expect(await failureOf(migrate(db))).to.be.instanceOf(DbError).and.to.have.property('kind', 'corrupt')
   })
 })

@@ -1,7 +1,4 @@
 import { expect } from 'chai'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { Fault } from '../../../../lib/faults.js'
 import { systemClock } from '../../../../lib/host/clock.js'
 import { systemRandom } from '../../../../lib/host/random.js'
@@ -11,32 +8,17 @@ import { eventsAfter } from '../../../../manager/store/events.js'
 import { addDisk, findDisk, putHost } from '../../../../manager/store/hosts.js'
 import { findRequest, finishRequest, doomRequest, openRequest } from '../../../../manager/store/requests.js'
 import { migrate } from '../../../../manager/store/schema.js'
-import { openSqlite } from '../../../../manager/store/sqlite.js'
 import { EpochLost, takeOver } from '../../../../manager/store/store.js'
 import { addExtent, dropExtent, extentsOnHost, removeExtent } from '../../../../manager/store/volumes.js'
+import { failureOf as rejects, onEachEngine } from '../../../support/engines.js'
 
 const ports = { clock: systemClock, random: systemRandom }
 
-async function rejects(work: Promise<unknown>): Promise<unknown> {
-  try {
-    await work
-  } catch (thrown) {
-    return thrown
-  }
-  throw new Error('it did not fail')
-}
-
-describe('the SQL door', () => {
-  let dir: string
+onEachEngine('the SQL door', (engine) => {
   let db: Db
   beforeEach(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'vsky-test-'))
-    db = await openSqlite(join(dir, 'db'))
+    db = await engine.fresh()
     await migrate(db)
-  })
-  afterEach(async () => {
-    await db.close()
-    await rm(dir, { recursive: true })
   })
 
   it('keeps two transactions apart: none loses the other\'s change', async () => {
