@@ -5,6 +5,8 @@ import { messageOf } from '../lib/faults.js'
 import { limits, namePattern, nameRule } from '../lib/model.js'
 import { formatSize, parseSize } from '../lib/units.js'
 import { TTL_DEFAULT_MS, TTL_MAX_MS, TTL_MIN_MS } from './lease/timeline.js'
+import type { DatabaseTarget } from './store/open.js'
+import { parsePostgres } from './store/postgres-target.js'
 
 export interface ManagerConfig {
   readonly name: string
@@ -19,13 +21,14 @@ export interface ManagerConfig {
   readonly leaseTtlMs: number
   /** A shared block device or file that the lease is kept on; absent: in the database. */
   readonly leaseDevice?: string
+  readonly database: DatabaseTarget
 }
 
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
 
-const keys = ['name', 'listen', 'state_dir', 'tls_dir', 'extent_size', 'address', 'lease'] as const
+const keys = ['name', 'listen', 'state_dir', 'tls_dir', 'extent_size', 'address', 'lease', 'database', 'database_unreplicated'] as const
 const leaseKeys = ['ttl', 'device'] as const
 
 /** Throws ConfigError with every mistake at once. */
@@ -60,9 +63,10 @@ export function parseConfig(text: string, path: string): ManagerConfig {
   }, `a size of at least ${formatSize(16n * limits.physicalExtent)}, a multiple of 4 MiB`)
   const address = textAt('address', wildcard.test(listen) ? '' : listen, (value) => value === '' || isListen(value), 'host:port, as agents and people reach this manager')
   const lease = leaseOf(table.lease, problems)
+  const database = databaseAt(table, problems)
   if (problems.length > 0) throw new ConfigError(`${path}:\n${problems.map((problem) => `  ${problem}`).join('\n')}`)
   const colon = listen.lastIndexOf(':')
-  return { name, host: listen.slice(0, colon), port: Number(listen.slice(colon + 1)), stateDir, tlsDir, extentBytes: parseSize(size) ?? 0n, address: address === '' ? '' : `https://${address}`, ...lease }
+  return { name, host: listen.slice(0, colon), port: Number(listen.slice(colon + 1)), stateDir, tlsDir, extentBytes: parseSize(size) ?? 0n, database, address: address === '' ? '' : `https://${address}`, ...lease }
 }
 
 const wildcard = /^(?:0\.0\.0\.0|\[::\]|\*):/
@@ -80,6 +84,19 @@ function leaseOf(value: unknown, problems: string[]): Pick<ManagerConfig, 'lease
   if (!good) problems.push(`lease.ttl: expected ${TTL_MIN_MS / 1000} to ${TTL_MAX_MS / 1000} seconds, found ${JSON.stringify(ttl)}`)
   if (device !== undefined && !(typeof device === 'string' && device.startsWith('/'))) problems.push(`lease.device: expected an absolute path, found ${JSON.stringify(device)}`)
   return { leaseTtlMs: good ? Math.round(ttl * 1000) : TTL_DEFAULT_MS, ...(typeof device === 'string' ? { leaseDevice: device } : {}) }
+}
+
+/** A problem never repeats the address: it may hold a password. */
+function databaseAt({ database, database_unreplicated: unreplicated }: Readonly<Record<string, unknown>>, problems: string[]): DatabaseTarget {
+  const nowhere: DatabaseTarget = { engine: 'sqlite', path: undefined }
+  if (unreplicated !== undefined && typeof unreplicated !== 'boolean') problems.push('database_unreplicated: expected true or false')
+  if (database === undefined) return nowhere
+  if (typeof database === 'string' && /^sqlite:\/[^/]/.test(database)) return { engine: 'sqlite', path: database.slice('sqlite:'.length) }
+  const scheme = typeof database === 'string' ? /^([a-z0-9+.-]{1,20}):/i.exec(database)?.[1] ?? '' : ''
+  const found = typeof database === 'string' && /^postgres(?:ql)?$/.test(scheme) ? parsePostgres(database) : { problem: `expected sqlite:/PATH or postgres://…${scheme === '' ? '' : `, found the scheme ${JSON.stringify(scheme)}`}` }
+  if (!('problem' in found)) return { engine: 'postgres', unreplicated: unreplicated === true, ...found }
+  problems.push(`database: ${found.problem}`)
+  return nowhere
 }
 
 /** A port that a manager can be reached at. */

@@ -8,6 +8,7 @@ import { ConfigError, readConfig } from './config.js'
 import { initCluster, issue } from './init.js'
 import { LeaseStoreError } from './lease/store.js'
 import { serve } from './serve.js'
+import { DatabaseRefused } from './store/open.js'
 
 const version = versionOf()
 
@@ -49,5 +50,5 @@ try {
   await program.parseAsync()
 } catch (thrown) {
   console.error(`vsky-manager: ${messageOf(thrown)}`)
-  process.exit(thrown instanceof ConfigError || thrown instanceof LeaseStoreError ? 78 : 70)
+  process.exit(thrown instanceof ConfigError || thrown instanceof LeaseStoreError || thrown instanceof DatabaseRefused ? 78 : 70)
 }

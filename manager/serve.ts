@@ -2,7 +2,6 @@
  * One manager of any number: it serves its door from the start, watches as a standby, leads while it has the lease, and goes back when it has
  * handed it on. When another has taken the lease the process ends (75): nothing of an old epoch is left in it. Composition only.
  */
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Fault } from '../lib/faults.js'
 import { notActive } from '../lib/api/active.js'
@@ -24,8 +23,8 @@ import { startWatchdog } from './lease/watchdog.js'
 import { createAgents } from './run/agents.js'
 import { startCluster } from './run/loop.js'
 import { createLockFile } from './store/lock-file.js'
-import { migrate, schemaVersion } from './store/schema.js'
-import { openSqlite } from './store/sqlite.js'
+import { openDatabase } from './store/open.js'
+import { schemaVersion } from './store/schema.js'
 import { claimEpoch, newestEpoch, openStore } from './store/store.js'
 
 /** Another manager is active. */
@@ -40,11 +39,11 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
   const startedAt = clock.nowMs()
   const times = leaseTimes(config.leaseTtlMs)
   const tls = await loadTls(config.tlsDir)
-  await mkdir(config.stateDir, { recursive: true, mode: 0o700 })
-  const db = await openSqlite(join(config.stateDir, 'manager.db'))
-  await migrate(db)
+  const db = await openDatabase(config)
   const { leaseDevice } = config
-  const leases = leaseDevice === undefined ? databaseLease(db, () => clock.nowMs()) : await openDeviceLease(leaseDevice, { clock, ioMs: times.pollMs })
+  // Renewals have a connection of their own: they must not wait behind what turns ask of the database.
+  const leaseDb = leaseDevice === undefined && config.database.engine === 'postgres' ? await openDatabase(config) : db
+  const leases = leaseDevice === undefined ? databaseLease(leaseDb, () => clock.nowMs()) : await openDeviceLease(leaseDevice, { clock, ioMs: times.pollMs })
   const watchdog = await startWatchdog({
     tickMs: times.tickMs,
     onDeath(why) {
@@ -52,7 +51,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
       process.exit(EXIT_BUG)
     },
   })
-  const lock = createLockFile(join(config.stateDir, 'manager.lock'), { beside: leaseDevice === undefined })
+  const lock = createLockFile(join(config.stateDir, 'manager.lock'), { beside: leaseDevice === undefined && config.database.engine === 'sqlite' })
   const keeper = createKeeper({
     store: leases, times, self: { name: config.name, address: config.address }, lock, clock, random, log, watchdog,
     ...(leaseDevice === undefined ? {} : { floor: () => newestEpoch(db) }),
@@ -137,6 +136,6 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
     else await held.release('')
   }
   await server.close()
-  await Promise.race([Promise.allSettled([announcing, leases.close()]).then(() => db.close()), clock.sleep(2000)])
+  await Promise.race([Promise.allSettled([announcing, leases.close()]).then(() => Promise.all([...new Set([db, leaseDb])].map((each) => each.close()))), clock.sleep(2000)])
   process.exit(0)
 }

@@ -55,6 +55,20 @@ describe('the configuration file of the manager', () => {
     expect(refusal('name = "m"\naddress = "mgr1"')).to.have.length(1)
   })
 
+  it('names its database: a file beside the state unless it says otherwise', () => {
+    expect(parseConfig('name = "m"', 'x').database).to.deep.equal({ engine: 'sqlite', path: undefined })
+    expect(parseConfig('name = "m"\ndatabase = "sqlite:/var/lib/x.db"', 'x').database).to.deep.equal({ engine: 'sqlite', path: '/var/lib/x.db' })
+    expect(parseConfig('name = "m"\ndatabase = "postgres://u:p@h1:1,h2/db"\ndatabase_unreplicated = true', 'x').database).to.deep.include({ engine: 'postgres', unreplicated: true, user: 'u', database: 'db', hosts: [{ host: 'h1', port: 1 }, { host: 'h2', port: 5432 }] })
+  })
+
+  it('refuses a database that it does not know, in one line in which no password stands', () => {
+    for (const [value, said] of [['"mysql://u:secret@h/d"', 'found the scheme "mysql"'], ['"sqlite:relative"', 'sqlite:/PATH'], ['7', 'sqlite:/PATH'], ['"postgres://u:secret@h"', 'expected postgres://'], ['"/var/lib/x.db"', 'sqlite:/PATH']] as const) {
+      const [line = '', ...more] = refusal(`name = "m"\ndatabase = ${value}\n`)
+      expect(line, value).to.match(/^database: /).and.to.contain(said).and.not.to.contain('secret')
+      expect(more).to.deep.equal([])
+    }
+  })
+
   it('is told apart from one that can\'t be read', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'vsky-test-'))
     try {

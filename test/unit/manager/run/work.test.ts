@@ -120,6 +120,6 @@ describe('the manager\'s configuration', () => {
   })
 
   it('has defaults for all but the name', () => {
-    expect(parseConfig('name = "mgr1"', 'x.toml')).to.deep.equal({ name: 'mgr1', host: '0.0.0.0', port: 8881, stateDir: '/var/lib/vsky', tlsDir: '/etc/vsky/tls', extentBytes: 8n * 1024n ** 3n, address: '', leaseTtlMs: 6000 })
+    expect(parseConfig('name = "mgr1"', 'x.toml')).to.deep.equal({ name: 'mgr1', host: '0.0.0.0', port: 8881, stateDir: '/var/lib/vsky', tlsDir: '/etc/vsky/tls', extentBytes: 8n * 1024n ** 3n, database: { engine: 'sqlite', path: undefined }, address: '', leaseTtlMs: 6000 })
   })
 })
