@@ -35,5 +35,7 @@ export interface HeadRole {
   attachVolume(wanted: VolumeWanted, stillMine: StillMine): Promise<VolumeSeen>
   /** Throws `stale generation` when the volume is not up in just this layout. */
   mendVolume(wanted: Pick<VolumeMend, 'volume' | 'attachEpoch' | 'layout' | 'segment' | 'extent'>, stillMine: StillMine): Promise<{ readonly bytes: bigint; readonly why: string }>
+  /** The layouts that it was last given. */
+  recall?(): readonly VolumeWanted[]
   detachVolume(wanted: { readonly volume: string; readonly attachEpoch: number; readonly lost?: boolean | undefined }, stillMine: StillMine): Promise<void>
 }

@@ -5,7 +5,7 @@ import type { CallContext, RpcHandler } from '../../lib/rpc/server.js'
 import type { Method } from '../../lib/rpc/shape.js'
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
 import { agentMethods } from '../../lib/wire/agent.js'
-import type { Observation } from '../../lib/wire/agent.js'
+import type { Observation, Recollection } from '../../lib/wire/agent.js'
 import type { HeadRole, StillMine, StorageRole } from '../roles.js'
 import type { Epochs } from './epoch.js'
 import type { Journal } from './journal.js'
@@ -18,6 +18,8 @@ export interface DoorOptions {
   readonly journal: Journal
   readonly storage: StorageRole | undefined
   readonly head: HeadRole | undefined
+  /** Who this host is, for a manager that knows nothing. */
+  readonly self?: Pick<Recollection, 'zone' | 'dataAddresses' | 'initiator' | 'version'>
   readonly clock: Clock
   readonly log: Log
   /** Called after anything that may change what an observation shows. */
@@ -64,6 +66,14 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
     }
   }
 
+  function recall(): Recollection {
+    const { zone = '', dataAddresses = [], initiator = '', version = '' } = options.self ?? {}
+    return {
+      name: options.host, roles: [...options.storage ? ['storage'] as const : [], ...options.head ? ['head'] as const : []], zone, dataAddresses, initiator, version,
+      volumes: (options.head?.recall?.() ?? []).map(({ volume, name, attachEpoch, layout, scope, bytes, changes, segments }) => ({ volume, name, attachEpoch, layout, scope, bytes, remembers: changes !== undefined, segments })),
+    }
+  }
+
   /** An order: under its epoch, in its object's line, noted in the journal. */
   function order<P extends { readonly epoch: number; readonly op: string }, R>(
     method: Method<P, R>, key: (params: P) => string, act: (params: P, stillMine: StillMine) => Promise<R>,
@@ -98,6 +108,7 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
   const m = agentMethods
   const operations = new Map<string, Operation>([
     [m.observe.name, async (value) => m.observe.result.format(await observe(m.observe.params.parse(value, '').copyRate))],
+    [m.recall.name, () => Promise.resolve(m.recall.result.format(recall()))],
     [m.fence.name, async (value) => {
       const { epoch, op } = m.fence.params.parse(value, '')
       await epochs.fence(epoch, FENCE_WAIT_MS)

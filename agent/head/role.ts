@@ -200,12 +200,13 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   }
 
   /** A failed attach leaves what it found, and nothing else. */
-  async function undo(wanted: VolumeWanted, present: readonly DevicePresent[]): Promise<void> {
+  async function undo(wanted: VolumeWanted, record: VolumeWanted | undefined, present: readonly DevicePresent[]): Promise<void> {
     const before = new Set(devicesOf(wanted.volume, present).map((device) => device.name))
     if (await builder.takeDown(wanted.volume, before) === 'busy') return
     if (!before.has(nameOf(wanted.volume, 'top'))) await removeLinks(wanted.volume)
     // With devices still up the record stays: it says which order came last, and an older one must be refused.
-    if (before.size === 0) await records.remove(wanted.volume)
+    // So it does after a reboot: of an attachment that was up before it may be all that tells which legs were written to last.
+    if (before.size === 0 && record?.attachEpoch !== wanted.attachEpoch) await records.remove(wanted.volume)
     await pruneSessions()
   }
 
@@ -281,7 +282,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       for (const stage of stages) await builder.build(stage.wanted, stage.steps, legs.devices, stillMine)
       held.released(wanted.volume)
     } catch (thrown) {
-      await undo(wanted, present).catch((second: unknown) => { log.warn('a failed attach could not be taken back', { volume: wanted.name, error: messageOf(second) }) })
+      await undo(wanted, before, present).catch((second: unknown) => { log.warn('a failed attach could not be taken back', { volume: wanted.name, error: messageOf(second) }) })
       throw thrown
     } finally {
       last = undefined // of tables that are no longer
@@ -316,6 +317,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       await Promise.all([events.stop(), patience.stop(), changes.stop(), held.stop()])
       await Promise.all(background) // devices in use stay up: an agent is not in the data path
     },
+    recall: () => records.all(),
     async observe(copyRate) {
       const [present, strangers] = await Promise.all([devicesPresent(), sessions.foreign()])
       const seen = await completed(await lookAtAll(present))

@@ -26,6 +26,8 @@ const ZERO_BYTES = 1024n ** 3n
 /** As slow as a disk may be, ms for one piece. */
 const ZERO_MS = 5 * 60_000
 const WIPE = 'vsky_wipe'
+/** A tag of an extent that is being overwritten: from here on its other tags say nothing of what is on it. */
+export const LEAVING = 'vsky.leaving'
 /** How long a call waits for the cleaner to make enough room, ms. */
 const CLEAN_WAIT_MS = 60_000
 
@@ -223,7 +225,16 @@ export function createPools({ lvm, run, record, clock, log }: PoolsOptions): Poo
       const there = extents.filter((extent) => now.volumes.some((each) => each.name === extent))
       if (there.length === 0) return
       const asleep = there.filter((extent) => now.volumes.some((each) => each.name === extent && !each.active))
-      if (asleep.length > 0) await pool(disk, [`lvchange -ay ${asleep.map((extent) => `${vgName(disk)}/${extent}`).join(' ')}`])
+      const unmarked = there.filter((extent) => now.volumes.some((each) => each.name === extent && !each.tags.includes(LEAVING)))
+      const paths = (some: readonly string[]): string => some.map((extent) => `${vgName(disk)}/${extent}`).join(' ')
+      stillMine()
+      const commands = [...unmarked.length > 0 ? [`lvchange --addtag ${LEAVING} ${paths(unmarked)}`] : [], ...asleep.length > 0 ? [`lvchange -ay ${paths(asleep)}`] : []]
+      if (commands.length > 0) {
+        const { pool: after, complaint } = await pool(disk, commands)
+        const bare = there.filter((extent) => after.volumes.some((each) => each.name === extent && !each.tags.includes(LEAVING)))
+        if (bare.length > 0) throw new Fault('agent failed', `disk ${disk}: ${bare.length} extents could not be marked as leaving: ${complaint}`)
+      }
+      stillMine()
       for (const extent of there) await zero(lvPath(disk, extent), now.volumes.find((each) => each.name === extent)?.bytes ?? 0n, stillMine)
       stillMine()
       const { pool: after, complaint } = await pool(disk, [`lvremove -f ${there.map((extent) => `${vgName(disk)}/${extent}`).join(' ')}`])
@@ -255,6 +266,7 @@ export function planExtents(
     const tags = tagsOf(extent)
     const there = pool.volumes.find((each) => each.name === extent.extent)
     if (there) {
+      if (there.tags.includes(LEAVING)) throw new Fault('agent failed', `extent ${extent.extent} is being overwritten: it can't be used again`)
       if (there.bytes !== extent.bytes) throw new Fault('wrong device', `extent ${extent.extent} has ${there.bytes} bytes, not ${extent.bytes}`)
       const gone = there.tags.filter((tag) => !tags.includes(tag))
       const added = tags.filter((tag) => !there.tags.includes(tag))
@@ -274,6 +286,6 @@ export function planExtents(
   return { commands, missing }
 }
 
-export function tagsOf(extent: Pick<ExtentWanted, 'volume' | 'segment' | 'generation'>): readonly string[] {
-  return ['vsky.extent', `vsky.volume=${extent.volume}`, `vsky.segment=${extent.segment}`, `vsky.generation=${extent.generation}`]
+export function tagsOf(extent: Pick<ExtentWanted, 'volume' | 'segment' | 'generation' | 'note'>): readonly string[] {
+  return ['vsky.extent', `vsky.volume=${extent.volume}`, `vsky.segment=${extent.segment}`, `vsky.generation=${extent.generation}`, ...extent.note === undefined || extent.note === '' ? [] : [`vsky.note=${extent.note}`]]
 }

@@ -14,7 +14,7 @@ import type { TargetTree } from '../lio/target.js'
 import { createLvm, lvPath } from '../lvm/lvm.js'
 import type { PoolReport } from '../lvm/report.js'
 import type { StorageRole } from '../roles.js'
-import { createPools } from './pools.js'
+import { createPools, LEAVING } from './pools.js'
 import type { Pools } from './pools.js'
 import { openRecord } from './record.js'
 import type { StorageRecord } from './record.js'
@@ -188,13 +188,14 @@ function extentsSeen(disk: string, pool: PoolReport, tree: TargetTree, record: S
   const lunOf = new Map([...tree.luns].map(([lun, extent]) => [extent, lun]))
   const wanted = new Map(record.extents().map((extent) => [extent.extent, extent]))
   return pool.volumes.filter((each) => each.tags.includes('vsky.extent')).map((each) => {
-    const tag = (name: string): string => each.tags.map((text) => text.split('=')).find(([key]) => key === `vsky.${name}`)?.[1] ?? ''
+    const tag = (name: string): string => each.tags.find((text) => text.startsWith(`vsky.${name}=`))?.slice(`vsky.${name}=`.length) ?? ''
     const lun = lunOf.get(each.name)
     const direct = wanted.get(each.name) // used by this host itself: not in the tree, and as the record says
     return {
       extent: each.name, disk, volume: /^[0-9a-f]{32}$/.test(tag('volume')) ? tag('volume') : '0'.repeat(32), segment: Number(tag('segment') || 0), generation: Number(tag('generation') || 0),
       bytes: each.bytes, lun: lun ?? (direct && direct.initiators.length > 0 ? direct.lun : -1),
       initiators: lun === undefined ? direct?.initiators ?? [] : [...tree.acls].filter(([, mapped]) => mapped.has(lun)).map(([initiator]) => initiator).sort(),
+      note: tag('note'), ...(each.tags.includes(LEAVING) ? { leaving: true } : {}),
     }
   })
 }

@@ -4,7 +4,7 @@
  * say what should be, so a repeated call finds it done. Members that are unknown are ignored, so that neighbouring releases
  * understand each other.
  */
-import { idPattern, legStates, namePattern, nameRule } from '../model.js'
+import { hostRoles, idPattern, legStates, namePattern, nameRule } from '../model.js'
 import { byteCount, flag, int, list, optional, record, text, word } from '../rpc/shape.js'
 import type { Method, Parsed, Shape } from '../rpc/shape.js'
 
@@ -18,6 +18,9 @@ const generation = int({ max: 2 ** 40 })
 /** `epoch`: the manager's term. `op`: names the operation in both logs and in the agent's journal. */
 const header = { epoch: int({ min: 1 }), op: text({ min: 1, max: 64, pattern: /^[A-Za-z0-9._:-]+$/ }) } as const
 
+/** Characters that LVM takes in a tag, and no more of them than it takes together with the tag's name. */
+const legNote = text({ max: 960, pattern: /^[A-Za-z0-9_+.=:-]*$/, describe: 'at most 960 letters, digits and _ + . = : -' })
+
 /** One extent of one storage server: the logical volume, its tags, its LUN, and who may log in to it. */
 export const extentWanted = record({
   extent: id,
@@ -30,6 +33,8 @@ export const extentWanted = record({
   bytes: byteCount(),
   /** Unique on this server; 0 to 16383. */
   lun: int({ max: 16383 }),
+  /** Kept as a tag, for a rebuild of the database; only the manager reads what is in it. */
+  note: optional(legNote),
   /** Initiators that may use it now: none while detached, one while attached, two in a live migration. */
   initiators: list(iqn, { max: 4 }),
 })
@@ -126,6 +131,10 @@ const extentSeen = record({
   /** -1 when it has no LUN. */
   lun: int({ min: -1 }),
   initiators: list(iqn),
+  /** As it was ordered; empty when there is none. An older agent does not tell. */
+  note: optional(text()),
+  /** It is being overwritten, to be removed: what is on it is nobody's any more. */
+  leaving: optional(flag()),
 })
 export type ExtentSeen = Parsed<typeof extentSeen>
 
@@ -186,6 +195,21 @@ export const observation = record({
 })
 export type Observation = Parsed<typeof observation>
 
+/** What a host would tell a manager that knows nothing: who it is, and the layouts that it was last given, as far as they tell whose data is good. */
+export const recollection = record({
+  name,
+  roles: list(word(...hostRoles), { max: 2 }),
+  zone: text({ max: 63 }),
+  dataAddresses: list(address, { max: 8 }),
+  initiator: text({ max: 223 }),
+  version: text({ max: 63 }),
+  volumes: list(record({
+    volume: id, name, attachEpoch: int(), layout: int(), scope: word('whole', 'copies'), bytes: byteCount(), remembers: flag(),
+    segments: list(record({ index: int(), generation, bytes: byteCount(), legs: list(record({ extent: id, host: name, state: word(...legStates) })) })),
+  })),
+})
+export type Recollection = Parsed<typeof recollection>
+
 const done = record({})
 
 function method<P, R>(methodName: string, help: string, params: Shape<P>, result: Shape<R>): Method<P, R> {
@@ -197,6 +221,7 @@ export const agentMethods = {
   observe: method('agent.observe', 'What this host has: disks, extents, exports, volumes, and what is foreign',
     /** Bytes per second that its copies may take together from now on; absent: as before. */
     record({ copyRate: optional(byteCount()) }), observation),
+  recall: method('agent.recall', 'Who this host is and what it was last told of volumes: for a manager that has lost its database', record({}), recollection),
   fence: method('agent.fence',
     'Takes this epoch from now on: older managers are refused. Answers when every older operation has ended',
     record(header), observation),

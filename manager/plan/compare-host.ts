@@ -56,4 +56,5 @@ function differs(wanted: ExtentWanted, seen: Observation['extents'][number] | un
   if (!seen) return true
   return seen.lun !== wanted.lun || seen.generation !== wanted.generation || seen.segment !== wanted.segment || seen.volume !== wanted.volume
     || seen.bytes !== wanted.bytes || [...seen.initiators].sort().join() !== [...wanted.initiators].sort().join()
+    || (wanted.note !== undefined && seen.note !== undefined && seen.note !== wanted.note)
 }

@@ -1,5 +1,6 @@
 /** Which initiators an extent lets in: the one place that says it, for every call that sets exports. Pure. */
 import type { ExtentWanted } from '../../lib/wire/agent.js'
+import { formatNote, noteOf } from './leg-note.js'
 import type { ExtentRow, SegmentRow, VolumeRow } from '../state/rows.js'
 
 /** The head that a volume's exports are open to: the one that it is attached to, or that copies its legs while it is detached. */
@@ -17,7 +18,8 @@ export function initiatorsOf(volume: VolumeRow, extent: ExtentRow, initiatorOfHe
   return extent.leg === 'insync' || extent.leg === 'syncing' ? [initiatorOfHead] : []
 }
 
-export function extentWanted(volume: VolumeRow, segment: SegmentRow, extent: ExtentRow, initiatorOfHead: string | undefined): ExtentWanted {
+/** `around`: what else its note tells, from which the database can be rebuilt. */
+export function extentWanted(volume: VolumeRow, segment: SegmentRow, extent: ExtentRow, initiatorOfHead: string | undefined, around?: Parameters<typeof noteOf>[3]): ExtentWanted {
   return {
     extent: extent.id,
     disk: extent.disk,
@@ -27,5 +29,6 @@ export function extentWanted(volume: VolumeRow, segment: SegmentRow, extent: Ext
     bytes: extent.bytes,
     lun: extent.lun,
     initiators: initiatorsOf(volume, extent, initiatorOfHead),
+    ...(around ? { note: formatNote(noteOf(volume, segment, extent, around)) } : {}),
   }
 }

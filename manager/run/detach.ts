@@ -7,7 +7,7 @@ import { AgentSilent } from './agents.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { interruptCopies } from './copying.js'
-import { pushVolume } from './exports.js'
+import { pushNotes, pushVolume } from './exports.js'
 import type { VolumeFacts } from './facts.js'
 import { sinceNow } from './loss.js'
 import type { Next } from './work.js'
@@ -17,6 +17,9 @@ export async function detachTurn(cluster: Cluster, facts: VolumeFacts): Promise<
   const head = hosts.get(volume.head)
   if (head) {
     try {
+      // What the head remembers is gone with it, and the servers may be behind: from here on their notes alone tell which legs are good.
+      const silent = await pushNotes(cluster, volume.id)
+      if (silent.length > 0 && !await requestDoomed(cluster.store.read, volume.id)) throw new Fault('data unavailable', `no server of a good leg of segment ${silent.join(', ')} takes down that it is good`)
       await cluster.agents.call(head, agentMethods.detachVolume, { volume: volume.id, attachEpoch: volume.attachEpoch }, { timeoutMs: 45_000 })
     } catch (thrown) {
       if (!(thrown instanceof Fault) || thrown.fault === 'stale epoch') throw thrown

@@ -2,12 +2,15 @@
  * The one way by which a storage server learns what it should hold: under the host's mutex the wanted extents are computed from
  * the database as it is now, and sent. So no older order can overtake a newer one.
  */
+import { Fault } from '../../lib/faults.js'
 import { agentMethods } from '../../lib/wire/agent.js'
 import type { Chap, ExtentWanted } from '../../lib/wire/agent.js'
 import { extentWanted, headOf } from '../plan/exports.js'
 import type { ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
 import { allDisks, allHosts } from '../store/hosts.js'
-import { droppingOnHost, extentsOnHost, removeExtent, segmentsOf, volumeById } from '../store/volumes.js'
+import { droppingOnHost, extentsOf, extentsOnHost, removeExtent, segmentsOf, volumeById } from '../store/volumes.js'
+import { AgentSilent } from './agents.js'
+import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 
 /** Extents in one call: bounds its time (an extent costs a server some 100 ms) and its message. */
@@ -25,7 +28,7 @@ export interface WantedOnHost {
 export async function wantedOnHost(cluster: Cluster, host: string, onlyVolume?: string): Promise<WantedOnHost> {
   const db = cluster.store.read
   const hosts = new Map((await allHosts(db)).map((each) => [each.name, each]))
-  const volumes = new Map<string, { volume: VolumeRow; segments: ReadonlyMap<number, SegmentRow> } | undefined>()
+  const volumes = new Map<string, { volume: VolumeRow; segments: ReadonlyMap<number, SegmentRow>; legs: readonly ExtentRow[] } | undefined>()
   const extents: ExtentWanted[] = []
   const heads = new Map<string, HostRow>()
   // What stands on a disk that is lost can't be made to be anything; it must not keep the rest of the server from being put right.
@@ -35,13 +38,13 @@ export async function wantedOnHost(cluster: Cluster, host: string, onlyVolume?: 
     if (extent.state === 'dropping' || (onlyVolume === undefined ? extent.state === 'planned' : extent.volume !== onlyVolume)) continue
     if (!volumes.has(extent.volume)) {
       const volume = await volumeById(db, extent.volume)
-      volumes.set(extent.volume, volume && { volume, segments: new Map((await segmentsOf(db, extent.volume)).map((each) => [each.index, each])) })
+      volumes.set(extent.volume, volume && { volume, segments: new Map((await segmentsOf(db, extent.volume)).map((each) => [each.index, each])), legs: await extentsOf(db, extent.volume) })
     }
     const known = volumes.get(extent.volume)
     const segment = known?.segments.get(extent.segment)
     if (!known || !segment) continue
     const head = hosts.get(headOf(known.volume))
-    const wanted = extentWanted(known.volume, segment, extent, head?.initiator)
+    const wanted = extentWanted(known.volume, segment, extent, head?.initiator, { segments: known.segments.size, legs: known.legs, bootId: hosts.get(host)?.bootId ?? '' })
     if (head && wanted.initiators.length > 0) heads.set(head.name, head)
     extents.push(wanted)
   }
@@ -53,6 +56,28 @@ export async function pushVolume(cluster: Cluster, host: HostRow, volume: string
   await cluster.exclusively(`exports ${host.name}`, async () => {
     await send(cluster, host, await wantedOnHost(cluster, host.name, volume))
   })
+}
+
+/**
+ * Has the servers of a volume's good legs write down that they are good, and which generation that is: before what a head remembers of it is gone.
+ * Gives the segments of which no server did: a rebuild of the database could take a leg for good there that is not.
+ */
+export async function pushNotes(cluster: Cluster, volume: string): Promise<readonly number[]> {
+  const good = (await extentsOf(cluster.store.read, volume)).filter((extent) => extent.leg === 'insync')
+  const hosts = new Map((await allHosts(cluster.store.read)).map((each) => [each.name, each]))
+  const confirmed = new Set<string>()
+  await Promise.all([...new Set(good.map((extent) => extent.host))].map(async (name) => {
+    const host = hosts.get(name)
+    if (!host || !online(cluster, name)) return
+    try {
+      await pushVolume(cluster, host, volume)
+      confirmed.add(name)
+    } catch (thrown) {
+      if (!(thrown instanceof Fault || thrown instanceof AgentSilent) || (thrown instanceof Fault && thrown.fault === 'stale epoch')) throw thrown
+    }
+  }))
+  const written = new Set(good.filter((extent) => confirmed.has(extent.host)).map((extent) => extent.segment))
+  return (await segmentsOf(cluster.store.read, volume)).map((segment) => segment.index).filter((index) => !written.has(index))
 }
 
 /** Sends those of the wanted extents for which `choose` says so; the choice is made under the mutex. */

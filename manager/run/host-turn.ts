@@ -10,10 +10,10 @@ import { headOf } from '../plan/exports.js'
 import type { DiskRow, HostRow } from '../state/rows.js'
 import { allDisks, findHost, setDiskState, updateDisk } from '../store/hosts.js'
 import { loadSettings } from '../store/settings.js'
-import { allVolumes, extentsOnHost, volumesOnHead } from '../store/volumes.js'
+import { allVolumes, extentsOnHost, volumeById, volumesOnHead } from '../store/volumes.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
-import { pushChosen, wantedOnHost } from './exports.js'
+import { pushChosen, pushNotes, wantedOnHost } from './exports.js'
 import { noteSeen } from './up.js'
 import type { Next } from './work.js'
 
@@ -45,6 +45,8 @@ export async function hostTurn(cluster: Cluster, name: string): Promise<Next> {
 /** Of an attachment that is over. Something there may still hold its device open: it can reach no leg any more, so nothing else waits for it. */
 async function takeAway(cluster: Cluster, host: HostRow, volume: { readonly volume: string; readonly attachEpoch: number }): Promise<void> {
   try {
+    // Whoever holds it now writes without it, and the servers' notes may be from before: they are brought up before it forgets.
+    if (await volumeById(cluster.store.read, volume.volume) && (await pushNotes(cluster, volume.volume)).length > 0) return
     await cluster.agents.call(host, agentMethods.detachVolume, { ...volume, lost: true })
   } catch (thrown) {
     if (!(thrown instanceof Fault) || thrown.fault === 'stale epoch') throw thrown
