@@ -1,13 +1,17 @@
 /** The manager's command line: reads the configuration and serves, or makes certificates. */
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { systemClock } from '../lib/host/clock.js'
 import { createLog } from '../lib/host/log.js'
+import { systemRandom } from '../lib/host/random.js'
 import { createRun } from '../lib/host/run.js'
 import { messageOf } from '../lib/faults.js'
 import { ConfigError, readConfig } from './config.js'
 import { initCluster, issue } from './init.js'
 import { LeaseStoreError } from './lease/store.js'
+import { backup, rebuild, restore } from './recover.js'
 import { serve } from './serve.js'
+import { BackupRefused } from './store/backup.js'
 import { DatabaseRefused } from './store/open.js'
 
 const version = versionOf()
@@ -32,6 +36,15 @@ async function start(path: string): Promise<void> {
 const program = new Command('vsky-manager').description('The Vsky manager: decides, records, orders').version(version)
 const list = (text: string): readonly string[] => text.split(',').filter((each) => each !== '')
 program.option('--config <file>', 'configuration file', '/etc/vsky/manager.toml').action(async ({ config }: { config: string }) => { await start(config) })
+const recovering = { clock: systemClock, random: systemRandom, say: (line: string) => { console.log(line) } }
+const configOf = (): string => program.opts<{ config: string }>().config
+program.command('backup <file>').description('writes the state of the cluster to a file, while the manager goes on').action(async (file: string) => { await backup(configOf(), file, recovering) })
+program.command('restore <file>').description('fills an empty database from a backup, on either engine; no manager may run')
+  .option('--lost <names>', 'hosts that will not come back, with commas', list, []).action(async (file: string, options: { lost: readonly string[] }) => { await restore(configOf(), file, options, recovering) })
+program.command('rebuild').description('fills an empty database from what the hosts themselves tell, when there is no backup; no manager may run')
+  .requiredOption('--hosts <list>', 'all hosts of the cluster: NAME=HOST:PORT with commas, the port of the agent').option('--lost <names>', 'hosts that will not come back, with commas', list, [])
+  .option('--plan', 'only shows what was found, and what is not sure', false).option('--yes', 'does not ask', false)
+  .action(async (options: { hosts: string; lost: readonly string[]; plan: boolean; yes: boolean }) => { await rebuild(configOf(), options, recovering) })
 program.command('init').description('makes the authority of a new cluster, the certificate of its manager and that of an admin')
   .requiredOption('--name <name>', 'name of the manager').requiredOption('--hosts <list>', 'its addresses and names, with commas', list)
   .option('--dir <dir>', 'where', '/etc/vsky/cluster')
@@ -50,5 +63,6 @@ try {
   await program.parseAsync()
 } catch (thrown) {
   console.error(`vsky-manager: ${messageOf(thrown)}`)
-  process.exit(thrown instanceof ConfigError || thrown instanceof LeaseStoreError || thrown instanceof DatabaseRefused ? 78 : 70)
+  const refused = thrown instanceof ConfigError || thrown instanceof LeaseStoreError || thrown instanceof DatabaseRefused
+  process.exit(refused ? 78 : thrown instanceof BackupRefused ? 65 : 70)
 }

@@ -3,6 +3,7 @@
  * handed it on. When another has taken the lease the process ends (75): nothing of an old epoch is left in it. Composition only.
  */
 import { join } from 'node:path'
+import { messageOf } from '../lib/faults.js'
 import type { Fault } from '../lib/faults.js'
 import { notActive } from '../lib/api/active.js'
 import { systemClock } from '../lib/host/clock.js'
@@ -22,6 +23,7 @@ import { leaseTimes } from './lease/timeline.js'
 import { startWatchdog } from './lease/watchdog.js'
 import { createAgents } from './run/agents.js'
 import { startCluster } from './run/loop.js'
+import { olderThanCluster } from './run/older.js'
 import { createLockFile } from './store/lock-file.js'
 import { openDatabase } from './store/open.js'
 import { schemaVersion } from './store/schema.js'
@@ -30,6 +32,7 @@ import { claimEpoch, newestEpoch, openStore } from './store/store.js'
 /** Another manager is active. */
 const EXIT_LOST = 75
 const EXIT_BUG = 70
+const EXIT_CONFIG = 78
 /** How long turns under way may go on: when handing over, and when ending, ms. What goes on after it is refused by the epoch. */
 const DRAIN_MS = 1000
 const LAST_DRAIN_MS = 5000
@@ -86,7 +89,16 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
     }
     void held.lost.then(onLost)
     const store = openStore(db, held, { clock })
-    const agents = createAgents({ tls, epoch: held.epoch, random, gate: held })
+    const agents = createAgents({
+      tls, epoch: held.epoch, random, gate: held,
+      onStaleEpoch(host) {
+        olderThanCluster({ db, epoch: held.epoch, agents, nowMs: clock.nowMs() }, host).then((why) => {
+          if (why === undefined) return
+          log.error(`the database can't be used: ${why}`)
+          process.exit(EXIT_CONFIG)
+        }, (thrown: unknown) => { log.warn('a host refuses this epoch, and could not be asked why', { host: host.name, error: messageOf(thrown) }) })
+      },
+    })
     let done: () => void = () => undefined
     const ended = new Promise<void>((resolve) => { done = resolve })
     const running = await startCluster({

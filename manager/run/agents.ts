@@ -28,9 +28,11 @@ export interface AgentsOptions {
   readonly random: Random
   /** No call goes out while it is shut for effects: calls wait. */
   readonly gate: LeaseGate
+  /** A host has refused this epoch: it has seen a later one. */
+  readonly onStaleEpoch?: (host: HostRow) => void
 }
 
-export function createAgents({ tls, epoch, random, gate }: AgentsOptions): Agents {
+export function createAgents({ tls, epoch, random, gate, onStaleEpoch }: AgentsOptions): Agents {
   const clients = new Map<string, { readonly address: string; readonly client: RpcClient }>()
   const clientOf = (host: HostRow): RpcClient => {
     const known = clients.get(host.name)
@@ -48,6 +50,7 @@ export function createAgents({ tls, epoch, random, gate }: AgentsOptions): Agent
         const answer = await clientOf(host).call(method.name, [method.params.format(full as never) satisfies XmlValue], { timeoutMs })
         return method.result.parse(answer, `the answer of ${host.name} to ${method.name}`)
       } catch (thrown) {
+        if (thrown instanceof Fault && thrown.fault === 'stale epoch') onStaleEpoch?.(host)
         if (thrown instanceof Fault && thrown.fault !== 'timed out') throw thrown
         if (thrown instanceof TransportError || thrown instanceof Fault) throw new AgentSilent(`${host.name} did not answer ${method.name}: ${thrown.message}`, { cause: thrown })
         throw new Fault('agent failed', `${host.name}: ${method.name}: ${messageOf(thrown)}`, { cause: thrown })

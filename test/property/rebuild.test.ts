@@ -22,7 +22,8 @@ function play(tags: Tags, events: readonly Event[]): void {
 
 const goodIn = (plan: Rebuilt): readonly string[] => plan.extents.filter((each) => each.leg === 'insync').map((each) => each.id).sort()
 
-describe('a database that was lost and is made anew from the hosts, whatever happened before and however late the notes are', () => {
+describe('a database that was lost and is made anew from the hosts, whatever happened before and however late the notes are', function rebuilding() {
+  this.timeout(60_000)
   it('calls no leg good that lacks an acknowledged write, and no two that differ', () => {
     let [rebuilt, withGood] = [0, 0]
     fc.assert(fc.property(fc.integer({ min: 1, max: 4 }), anyEvents, (legs, events) => {

@@ -20,7 +20,8 @@ export interface Engine {
 
 /** `body` declares the tests, once for each engine. Whatever was opened is closed after each test. */
 export function onEachEngine(title: string, body: (engine: Engine) => void): void {
-  describe(`${title} (SQLite)`, () => {
+  describe(`${title} (SQLite)`, function onSqlite() {
+    this.timeout(60_000)
     let dir = ''
     const opened: Db[] = []
     const again = async (): Promise<Db> => keep(opened, await openSqlite(join(dir, 'db')))
@@ -36,7 +37,8 @@ export function onEachEngine(title: string, body: (engine: Engine) => void): voi
       await rm(dir, { recursive: true, force: true })
     })
   })
-  describe(`${title} (PostgreSQL)`, () => {
+  describe(`${title} (PostgreSQL)`, function onPostgres() {
+    this.timeout(60_000)
     let database = ''
     const opened: Db[] = []
     const again = async (): Promise<Db> => keep(opened, await openPostgres(targetOf((await postgres()).url(database))))

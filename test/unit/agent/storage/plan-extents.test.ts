@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import type { PoolReport } from '../../../../agent/lvm/report.js'
-import { planExtents, tagsOf } from '../../../../agent/storage/pools.js'
+import { LEAVING, planExtents, tagsOf } from '../../../../agent/storage/pools.js'
 import { Fault } from '../../../../lib/faults.js'
 import type { ExtentWanted } from '../../../../lib/wire/agent.js'
 
@@ -25,10 +25,16 @@ function placesOf(command: string): readonly number[] {
 describe('the tags of an extent', () => {
   it('tell what a rebuild of the database needs: whose it is, which segment, as of when', () => {
     expect(tagsOf({ volume: 'v', segment: 3, generation: 7 })).to.deep.equal(['vsky.extent', 'vsky.volume=v', 'vsky.segment=3', 'vsky.generation=7'])
+    expect(tagsOf({ volume: 'v', segment: 3, generation: 7, note: '1:a=b' }).at(-1)).to.equal('vsky.note=1:a=b')
   })
 })
 
 describe('the commands that make extents', () => {
+  it('refuse an extent that is being overwritten: its tags would call it good again', () => {
+    const wanted = extent(1, 5)
+    expect(() => planExtents('d', '/dev/sdb', pool(0, [], [made(wanted, { tags: [...tagsOf(wanted), LEAVING] })]), [wanted])).to.throw(Fault, 'is being overwritten')
+  })
+
   it('put several pieces together in one command where no piece is large enough', () => {
     const { commands, missing } = planExtents('d', '/dev/sdb', pool(1000, [{ start: 0, size: 3, lv: '' }, { start: 3, size: 4, lv: 'x' }, { start: 7, size: 3, lv: '' }]), [extent(1, 5)])
     expect(missing).to.deep.equal([])

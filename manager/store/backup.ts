@@ -1,0 +1,154 @@
+/**
+ * A backup: the rows of all tables, as text that either engine writes and reads. One JSON document a line:
+ *
+ *     {"vsky":"backup","format":1,"schema":N,"epoch":N,"madeAt":MS}
+ *     {"table":"hosts","row":{COLUMN:VALUE,…}}          as often as there are rows, tables in the order below
+ *     {"end":true,"rows":{TABLE:COUNT,…},"sha256":"…"}  of all bytes before this line
+ *
+ * Values are texts, numbers and null. It holds CHAP passwords: nobody else may read the file.
+ */
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { open, rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { createInterface } from 'node:readline'
+import { syncDirectory } from '../../lib/host/files.js'
+import { numberOf } from './db.js'
+import type { Db, Row, SqlValue, Tx } from './db.js'
+import { migrate, schemaVersion } from './schema.js'
+
+/** Table → its key, in an order in which each row finds what it refers to. */
+export const stateTables: Readonly<Record<string, string>> = {
+  hosts: 'name', disks: 'id', volumes: 'id', segments: 'volume, idx', extents: 'id', requests: 'id', jobs: 'id', settings: 'name', events: 'seq',
+}
+/** What belongs to a database and not to the cluster. */
+export const otherTables: readonly string[] = ['migrations', 'lease', 'lease_beat', 'vsky_marks']
+
+export interface BackupHead {
+  readonly schema: number
+  readonly epoch: number
+  readonly madeAt: number
+}
+
+export class BackupRefused extends Error {
+  override readonly name = 'BackupRefused'
+}
+
+const PAGE = 500
+
+/** Writes it durably, beside the manager that goes on, and under its name only when it is whole. Gives the count of rows by table. */
+export async function writeBackup(db: Db, path: string, nowMs: number): Promise<Readonly<Record<string, number>>> {
+  const part = `${path}.part`
+  const hash = createHash('sha256')
+  const rows: Record<string, number> = {}
+  const file = await open(part, 'w', 0o600)
+  try {
+    const write = async (lines: readonly unknown[]): Promise<void> => {
+      const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('')
+      hash.update(text)
+      await file.write(text)
+    }
+    await db.snapshot(async (reader) => {
+      const lease = await reader.get(`select epoch from lease where name = 'manager'`)
+      const schema = numberOf(await reader.get('select count(*) as n from migrations') ?? {}, 'n')
+      await write([{ vsky: 'backup', format: 1, schema, epoch: lease ? numberOf(lease, 'epoch') : 0, madeAt: nowMs }])
+      for (const [table, key] of Object.entries(stateTables)) {
+        rows[table] = 0
+        for (let at = 0; ; at += PAGE) {
+          const page = await reader.all(`select * from ${table} order by ${key} limit ? offset ?`, [PAGE, at])
+          await write(page.map((row) => ({ table, row })))
+          rows[table] += page.length
+          if (page.length < PAGE) break
+        }
+      }
+    })
+    await file.write(`${JSON.stringify({ end: true, rows, sha256: hash.digest('hex') })}\n`)
+    await file.sync()
+    await file.close()
+    await rename(part, path)
+    await syncDirectory(dirname(path))
+    return rows
+  } catch (thrown) {
+    await file.close().catch(() => undefined)
+    await rm(part, { force: true })
+    throw thrown
+  }
+}
+
+/** Reads all of it and proves that it is whole. Throws BackupRefused. `onRow` gets each row, in order. */
+export async function readBackup(path: string, onRow: (table: string, row: Row) => Promise<void> = () => Promise.resolve()): Promise<BackupHead> {
+  const refuse = (why: string): never => { throw new BackupRefused(`Cannot restore ${path}: ${why}`) }
+  const hash = createHash('sha256')
+  const counts: Record<string, number> = Object.fromEntries(Object.keys(stateTables).map((table) => [table, 0]))
+  let head: BackupHead | undefined
+  let ended = false
+  for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
+    if (ended) refuse('something stands behind its end')
+    const value = parsed(line) ?? refuse('a line of it is no JSON')
+    if (!head) {
+      const { vsky, format, schema, epoch, madeAt } = value
+      if (vsky !== 'backup' || format !== 1) refuse('it is no backup of Vsky that this program can read')
+      if (typeof schema !== 'number' || typeof epoch !== 'number' || typeof madeAt !== 'number') return refuse('its first line is damaged')
+      if (schema > schemaVersion) refuse(`it has schema ${schema}, this program knows ${schemaVersion}: use the newer release`)
+      head = { schema, epoch, madeAt }
+    } else if (value.end === true) {
+      const found = hash.digest('hex')
+      if (value.sha256 !== found || JSON.stringify(value.rows) !== JSON.stringify(counts)) refuse('it is damaged: its checksum or its count of rows is another')
+      ended = true
+      continue
+    } else {
+      const { table, row } = value
+      if (typeof table !== 'string' || !Object.hasOwn(stateTables, table) || typeof row !== 'object' || row === null) return refuse('a row of it is of no table that is known')
+      counts[table] = (counts[table] ?? 0) + 1
+      await onRow(table, row as Row)
+    }
+    hash.update(`${line}\n`)
+  }
+  if (!head || !ended) return refuse('it is cut off')
+  return head
+}
+
+function parsed(line: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(line)
+    return typeof value === 'object' && value !== null ? value as Readonly<Record<string, unknown>> : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Fills an empty database, of the backup's own schema, and then brings it to this program's. One transaction: nothing of it stays when it
+ * fails. `epoch`: the highest that anybody has seen; the next manager's is above.
+ */
+export async function restoreBackup(db: Db, path: string, { epoch, nowMs }: { readonly epoch: number; readonly nowMs: number }): Promise<void> {
+  const head = await readBackup(path)
+  await migrate(db, head.schema)
+  await db.tx(async (tx) => {
+    await refuseFull(tx)
+    await readBackup(path, (table, row) => insertRow(tx, table, row))
+    await setEpoch(tx, Math.max(epoch, head.epoch), nowMs)
+  })
+  await migrate(db)
+}
+
+/** Throws BackupRefused for a database in which there is a cluster already. */
+export async function refuseFull(tx: Pick<Tx, 'get'>): Promise<void> {
+  for (const table of ['hosts', 'disks', 'volumes', 'extents']) {
+    const count = numberOf(await tx.get(`select count(*) as n from ${table}`) ?? {}, 'n')
+    if (count > 0) throw new BackupRefused(`the database is not empty (${count} ${table}): name an empty one, or move this one away`)
+  }
+}
+
+export async function insertRow(tx: Tx, table: string, row: Row): Promise<void> {
+  const columns = Object.keys(row)
+  if (columns.some((column) => !/^[a-z_]+$/.test(column))) throw new BackupRefused(`table ${table} has no such columns`)
+  await tx.run(`insert into ${table} (${columns.join(', ')}) values (${columns.map(() => '?').join(', ')})`, columns.map((column) => row[column] as SqlValue))
+}
+
+/** Whoever takes over next has an epoch above this one. */
+export async function setEpoch(tx: Tx, epoch: number, nowMs: number): Promise<void> {
+  await tx.run(
+    `insert into lease (name, epoch, holder, incarnation, started_at) values ('manager', ?, '', '', ?) on conflict (name) do update set epoch = excluded.epoch, holder = '', incarnation = ''`, [epoch, nowMs])
+  await tx.run('insert into lease_beat (name, beat) values (?, 0) on conflict (name) do nothing', ['manager'])
+}
