@@ -48,7 +48,7 @@ export interface WireReply {
 }
 
 export interface Dialect {
-  /** For a reader of 2008: neither nil nor i8. */
+  /** For a client of 2008: neither nil nor i8, doubles are told from whole numbers, and another HTTP method than POST is 501. */
   readonly classic: boolean
   /** Whether this path is its own. Each path has one dialect at most. */
   owns(path: string): boolean
@@ -68,13 +68,13 @@ export function xmlDialect({ paths, classic, limits }: { readonly paths: readonl
     classic,
     owns: (path) => paths.includes(path),
     check({ verb, headers }) {
-      if (verb !== 'POST') throw new HttpRefusal(405, 'XML-RPC is sent by POST', { Allow: 'POST' })
+      if (verb !== 'POST') throw new HttpRefusal(classic ? 501 : 405, 'XML-RPC is sent by POST', { Allow: 'POST' })
       if (!isType(headers['content-type'], ['text/xml', 'application/xml'])) throw new HttpRefusal(415, 'the content type must be text/xml in UTF-8')
       refuseEncoded(headers)
     },
     read(_, body) {
       try {
-        return decodeCall(body, limits)
+        return decodeCall(body, classic ? { ...limits, keepDoubles: true } : limits)
       } catch (thrown) {
         if (thrown instanceof XmlRpcSyntaxError) throw new Fault('parse error', thrown.message, { cause: thrown })
         throw thrown

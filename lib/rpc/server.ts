@@ -8,7 +8,8 @@ import { createServer } from 'node:http'
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { Socket } from 'node:net'
-import { Fault, faults, messageOf } from '../faults.js'
+import { Fault, messageOf } from '../faults.js'
+import type { FaultName } from '../faults.js'
 import type { Log } from '../ports.js'
 import { xmlDialect } from './dialect.js'
 import type { Asked, Dialect, WireCall, WireReply } from './dialect.js'
@@ -46,12 +47,14 @@ interface RpcServerSettings {
   readonly paths?: readonly string[]
   readonly log: Log
   readonly handle: RpcHandler
-  /** Replies without nil and i8. Default false. */
+  /** Replies without nil and i8, doubles are read as XmlDouble, and another HTTP method than POST is 501, as it was in 2008. Default false. */
   readonly classic?: boolean
   /** The same methods as JSON under this prefix. Default: not served. */
   readonly json?: JsonDialectOptions
   /** Of what a call may hold: see xmlrpc-value.ts. */
   readonly limits?: XmlRpcLimits
+  /** What stands for a fault of our table, its own faults included, where clients know other numbers. Default: the table's number. */
+  readonly wireFault?: (fault: FaultName, text: string) => WireFault
   /** Other routes (metrics, events, pages): sees every request first and returns true when it takes it over. */
   readonly onRequest?: (req: IncomingMessage, res: ServerResponse) => boolean
   /** Default 8 MiB. It may be another for each peer. */
@@ -242,23 +245,28 @@ interface Request {
 }
 
 /** Reads the call, has it carried out, writes the answer. Whatever happens is a reply. */
-async function replyTo({ dialect, asked, body, ctx, gone, options: { handle, log, deadlineMs = 120_000 } }: Request): Promise<WireReply> {
+async function replyTo({ dialect, asked, body, ctx, gone, options: { handle, log, wireFault, deadlineMs = 120_000 } }: Request): Promise<WireReply> {
   const { requestId: logId } = ctx
+  const failed = (fault: FaultName, text: string): WireReply => {
+    const { code, message } = wireFault?.(fault, text) ?? new Fault(fault, text)
+    return dialect.fault({ code, message, logId })
+  }
   let call: WireCall | undefined
   try {
     call = dialect.read(asked, body)
     return dialect.value(await within(deadlineMs, gone, handle(ctx, call.method, call.params)))
   } catch (thrown) {
-    if (thrown instanceof Fault || thrown instanceof WireFault) return dialect.fault({ code: thrown.code, message: thrown.message, logId })
+    if (thrown instanceof WireFault) return dialect.fault({ code: thrown.code, message: thrown.message, logId })
+    if (thrown instanceof Fault) return failed(thrown.fault, thrown.message)
     if (ctx.signal.aborted) { // nobody waits for an answer, and what an interrupted method throws says nothing new
       log.debug('a call was interrupted', { requestId: logId, method: call?.method, reason: messageOf(thrown) })
-      return dialect.fault({ code: faults['timed out'].code, message: messageOf(thrown), logId })
+      return failed('timed out', messageOf(thrown))
     }
     log.error('a method failed in a way that nobody foresaw', {
       requestId: logId, method: call?.method, peer: ctx.peer.commonName ?? ctx.peer.address,
       reason: messageOf(thrown), stack: thrown instanceof Error ? thrown.stack : undefined,
     })
-    return dialect.fault({ code: faults['internal error'].code, message: `internal error, log id ${logId}`, logId })
+    return failed('internal error', `internal error, log id ${logId}`)
   }
 }
 

@@ -6,7 +6,7 @@
  * outlives the request (caches, observed state) must be copied, for example by `Buffer.from(text).toString()`.
  */
 import { Scanner, isBlank } from './xmlrpc-scan.js'
-import { I8_MAX, I8_MIN, INT_MAX, INT_MIN, defaultLimits, methodNamePattern } from './xmlrpc-value.js'
+import { I8_MAX, I8_MIN, INT_MAX, INT_MIN, XmlDouble, defaultLimits, methodNamePattern } from './xmlrpc-value.js'
 import type { XmlRpcLimits, XmlValue } from './xmlrpc-value.js'
 
 export interface XmlCall {
@@ -143,7 +143,8 @@ class Reader {
     const read = scalars.get(name)
     if (!read) return this.scan.fail(`<${name}> is no type of XML-RPC`)
     const value = read(this.scan.textUntilClose(name))
-    return value === undefined ? this.scan.fail(`not a proper ${name}`) : value
+    if (value === undefined) return this.scan.fail(`not a proper ${name}`)
+    return this.limits.keepDoubles && name === 'double' && typeof value === 'number' ? new XmlDouble(value) : value
   }
 
   array(depth: number): XmlValue {

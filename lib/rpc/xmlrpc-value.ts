@@ -30,9 +30,11 @@ export interface XmlRpcLimits {
   readonly values?: number
   /** Characters of a member's or a method's name. Default 128. */
   readonly nameLength?: number
+  /** What is sent as `<double>` is read as an XmlDouble: for methods of old that take a whole number only as `<int>`. Default false. */
+  readonly keepDoubles?: boolean
 }
 
-export const defaultLimits = { depth: 64, values: 1_000_000, nameLength: 128 } as const satisfies Required<XmlRpcLimits>
+export const defaultLimits = { depth: 64, values: 1_000_000, nameLength: 128, keepDoubles: false } as const satisfies Required<XmlRpcLimits>
 
 /** The text is not the XML-RPC document that was expected. `offset` counts UTF-16 units from its start. */
 export class XmlRpcSyntaxError extends Error {
