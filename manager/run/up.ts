@@ -109,8 +109,10 @@ async function noteChanges(tx: ChangeTx, volume: VolumeRow, { changes }: VolumeS
 /** Nobody writes to a detached volume, so no good leg can miss anything: whatever fails, it is the copy that has to begin again. */
 function onlyCopies(facts: readonly SegmentFacts[], decision: AttachedDecision): AttachedDecision {
   const failed = [...decision.stale.map((each) => ({ segment: each.segment, why: each.why })), ...decision.unavailable.map((each) => ({ segment: each.segment, why: each.reason }))]
+  // Segments that are not being copied are not up there at all, so nothing is said of them, and nothing is to be done.
   const stale = failed.map(({ segment, why }) => ({ segment, why, extents: facts.find((each) => each.index === segment)?.legs.filter((leg) => leg.state === 'syncing').map((leg) => leg.extent) ?? [] }))
-  return { ...decision, unavailable: [], stale: stale.filter((each) => each.extents.length > 0), reload: decision.reload || stale.length > 0 }
+    .filter((each) => each.extents.length > 0)
+  return { ...decision, unavailable: [], stale, reload: decision.reload || stale.length > 0 }
 }
 
 async function commitInSync(cluster: Cluster, tx: ChangeTx, volume: VolumeRow, { segment, extents }: { readonly segment: number; readonly extents: readonly string[] }): Promise<void> {
