@@ -51,5 +51,8 @@ export function changesStart(segmentBytes: bigint): bigint {
 export const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
 export const nameRule = '1 to 63 letters, digits, dots, underscores and dashes, beginning with a letter or a digit'
 
+/** What clients of the original API may call a volume; theirs go on to be called so. Not `.` or `..`, for it is a name in a directory. */
+export const anyVolumeName = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$/
+
 /** Ids of volumes, disks and extents: 32 random lower-case hex digits. The kernel's WWN of a LUN shows the first 25 (LIO, VPD 0x83). */
 export const idPattern = /^[0-9a-f]{32}$/

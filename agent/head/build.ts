@@ -18,7 +18,7 @@ import type { MirrorTable, Part } from '../dm/table.js'
 import type { StillMine } from '../roles.js'
 import type { Changes } from './changes.js'
 import type { CopyLog, CopyLogs } from './copy-logs.js'
-import { makeLink } from './link.js'
+import { makeLinks } from './link.js'
 import { devicesOf, thereOf } from './look.js'
 import { devicesWanted, layer, settled } from './plan.js'
 import type { DeviceTable, HeadStep } from './plan.js'
@@ -241,7 +241,7 @@ export function createBuilder({ dm, run, changes, logs, caches, clock, log }: Bu
       } finally {
         for (const copyLog of copyLogs.values()) copyLog.done()
       }
-      if (wanted.scope === 'whole') await makeLink(wanted.volume, wanted.name)
+      if (wanted.scope === 'whole') await makeLinks(wanted)
       await logs.sweep()
     },
     async takeDown(volume, keep = new Set()) {

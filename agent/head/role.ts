@@ -20,7 +20,7 @@ import { canRemember, createChanges, LIST_MS } from './changes.js'
 import { createCopyLogs } from './copy-logs.js'
 import { createFlush } from './flush.js'
 import { createHeld } from './held.js'
-import { refuseForeignLink, removeLinks } from './link.js'
+import { refuseForeignLinks, removeLinks } from './link.js'
 import { copiedBytes, devicesOf, justMade, legsInUse, notReached, seenAfter, seenByStatus, seenOf, thereByStatus, thereOf } from './look.js'
 import { createPatience } from './patience.js'
 import { createMend } from './mend.js'
@@ -261,7 +261,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     refuseStale(wanted, before)
     const present = await devicesPresent()
     refuseForeign(wanted, present)
-    await refuseForeignLink(wanted.volume, wanted.name)
+    await refuseForeignLinks(devicesOf(wanted.volume, present).length > 0 ? { volume: wanted.volume, name: wanted.name } : wanted)
     // Tables cost processes: they are read only where there is something of this volume to read.
     await clearOldAttachment(wanted, before, present)
     const now = await devicesPresent()

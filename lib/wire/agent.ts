@@ -4,7 +4,7 @@
  * say what should be, so a repeated call finds it done. Members that are unknown are ignored, so that neighbouring releases
  * understand each other.
  */
-import { hostRoles, idPattern, legStates, namePattern, nameRule } from '../model.js'
+import { anyVolumeName, hostRoles, idPattern, legStates, namePattern, nameRule } from '../model.js'
 import { byteCount, flag, int, list, optional, record, text, word } from '../rpc/shape.js'
 import type { Method, Parsed, Shape } from '../rpc/shape.js'
 
@@ -85,7 +85,9 @@ export type SegmentWanted = Parsed<typeof segmentWanted>
 
 export const volumeWanted = record({
   volume: id,
-  name,
+  name: text({ min: 1, max: 64, pattern: anyVolumeName, describe: 'the name of a volume' }),
+  /** The name by which clients of the original API look for its device, beside its own: `lvol-` and eight hex digits. Absent: none does. */
+  classic: optional(text({ min: 13, max: 13, pattern: /^lvol-[0-9a-f]{8}$/, describe: 'lvol- and eight hex digits' })),
   /** Counts the attachments of this volume: an order about an older one is refused. */
   attachEpoch: int({ min: 1 }),
   /** Rises with every change of what the head should have: an older order is refused, and a report about an older layout proves nothing. */

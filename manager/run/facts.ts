@@ -10,6 +10,7 @@ import type { LegFacts } from '../plan/segment.js'
 import type { SegmentFacts } from '../plan/attached.js'
 import type { ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
 import { allDisks, allHosts } from '../store/hosts.js'
+import { numberOfOurs } from '../store/classic.js'
 import { loadSettings } from '../store/settings.js'
 import { extentsOf, segmentsOf } from '../store/volumes.js'
 import type { Reader } from '../store/db.js'
@@ -23,11 +24,13 @@ export interface VolumeFacts {
   readonly hosts: ReadonlyMap<string, HostRow>
   /** How long I/O may wait for a lost last leg, seconds. */
   readonly waitSeconds: number
+  /** Its number for clients of the original API, if it has one. */
+  readonly classic?: number | undefined
 }
 
 export async function loadFacts(db: Reader, volume: VolumeRow): Promise<VolumeFacts> {
-  const [segments, extents, hosts, settings] = await Promise.all([segmentsOf(db, volume.id), extentsOf(db, volume.id), allHosts(db), loadSettings(db)])
-  return { volume, segments, extents, waitSeconds: settings.of('volume.wait', volume.id), hosts: new Map(hosts.map((host) => [host.name, host])) }
+  const [segments, extents, hosts, settings, classic] = await Promise.all([segmentsOf(db, volume.id), extentsOf(db, volume.id), allHosts(db), loadSettings(db), numberOfOurs(db, 'volume', volume.id)])
+  return { volume, segments, extents, classic, waitSeconds: settings.of('volume.wait', volume.id), hosts: new Map(hosts.map((host) => [host.name, host])) }
 }
 
 export function legFacts(extent: ExtentRow): LegFacts {
@@ -50,7 +53,7 @@ export function serversInUse({ extents }: Pick<VolumeFacts, 'extents'>): readonl
  * What the head is to make of it. While it is detached nobody writes to it, so one source is enough for a copy, on a server that
  * answers; another one each time, so that a source that can't be read is not tried for ever.
  */
-export function volumeWanted({ volume, segments, extents, hosts, waitSeconds }: VolumeFacts, answers: (host: string) => boolean): VolumeWanted {
+export function volumeWanted({ volume, segments, extents, hosts, waitSeconds, classic }: VolumeFacts, answers: (host: string) => boolean): VolumeWanted {
   const head = must(hosts.get(headOf(volume)), `volume ${volume.name} is attached to, or copied by, a known host`)
   const whole = volume.phase !== 'detached'
   const changes = changesWanted(volume, whole)
@@ -65,6 +68,7 @@ export function volumeWanted({ volume, segments, extents, hosts, waitSeconds }: 
     scope: whole ? 'whole' : 'copies',
     volume: volume.id,
     name: volume.name,
+    ...(classic === undefined || !whole ? {} : { classic: `lvol-${classic.toString(16).padStart(8, '0')}` }),
     attachEpoch: volume.attachEpoch,
     bytes: volume.bytes,
     waitSeconds,

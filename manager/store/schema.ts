@@ -71,6 +71,13 @@ const migrations: readonly (readonly string[])[] = [
     // Managers that are there; the beat moves as long as one lives.
     `create table managers (name text primary key, address text not null, version text not null, beat bigint not null)`,
   ],
+  [
+    // The numbers that clients of the original API know things by. A counter never goes back, so no number is given out twice.
+    `create table classic_counters (counter text primary key, next bigint not null)`,
+    `create table classic_ids (counter text not null, id integer not null, what text not null, ours text not null, owner text not null,
+       registered text not null default '', halted text not null default '', primary key (counter, id), unique (what, ours))`,
+    `create index classic_ids_by_owner on classic_ids (owner) where owner <> ''`,
+  ],
 ]
 
 export const schemaVersion = migrations.length

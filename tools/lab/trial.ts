@@ -43,7 +43,7 @@ ls /dev/mapper | grep -v -e '^control$' -e '^disk[0-9]*$' | sed 's/^/dm device /
 for d in /sys/class/iscsi_session/session*; do [ -e $d ] && echo "iSCSI session $(<$d/targetname)"; done
 for d in /sys/kernel/config/target/core/iblock_*/*/control; do [ -e $d ] && echo "backstore $d"; done
 for d in /sys/kernel/config/target/iscsi/iqn*/tpgt_1/lun/lun_* /sys/kernel/config/target/iscsi/iqn*/tpgt_1/acls/*; do [ -e $d ] && echo "export $d"; done
-for d in /dev/vsky/* /var/lib/vsky/volumes/*.json; do [ -e $d ] && echo "file $d"; done
+for d in /dev/vsky/* /dev/vas/* /var/lib/vsky/volumes/*.json; do [ -e $d ] && echo "file $d"; done
 for d in /dev/vsky_*/*; do [ -e $d ] && echo "logical volume $d"; done
 true`
 
