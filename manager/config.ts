@@ -4,6 +4,8 @@ import { parse } from 'smol-toml'
 import { messageOf } from '../lib/faults.js'
 import { limits, namePattern, nameRule } from '../lib/model.js'
 import { formatSize, parseSize } from '../lib/units.js'
+import { parseClassic } from './config-classic.js'
+import type { ClassicConfig } from './config-classic.js'
 import { TTL_DEFAULT_MS, TTL_MAX_MS, TTL_MIN_MS } from './lease/timeline.js'
 import type { DatabaseTarget } from './store/open.js'
 import { parsePostgres } from './store/postgres-target.js'
@@ -22,13 +24,15 @@ export interface ManagerConfig {
   /** A shared block device or file that the lease is kept on; absent: in the database. */
   readonly leaseDevice?: string
   readonly database: DatabaseTarget
+  /** Where clients of the original API are answered; absent: nowhere. */
+  readonly classic?: ClassicConfig
 }
 
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
 
-const keys = ['name', 'listen', 'state_dir', 'tls_dir', 'extent_size', 'address', 'lease', 'database', 'database_unreplicated'] as const
+const keys = ['name', 'listen', 'state_dir', 'tls_dir', 'extent_size', 'address', 'lease', 'database', 'database_unreplicated', 'classic'] as const
 const leaseKeys = ['ttl', 'device'] as const
 
 /** Throws ConfigError with every mistake at once. */
@@ -64,9 +68,10 @@ export function parseConfig(text: string, path: string): ManagerConfig {
   const address = textAt('address', wildcard.test(listen) ? '' : listen, (value) => value === '' || isListen(value), 'host:port, as agents and people reach this manager')
   const lease = leaseOf(table.lease, problems)
   const database = databaseAt(table, problems)
+  const classic = parseClassic(table.classic, problems)
   if (problems.length > 0) throw new ConfigError(`${path}:\n${problems.map((problem) => `  ${problem}`).join('\n')}`)
   const colon = listen.lastIndexOf(':')
-  return { name, host: listen.slice(0, colon), port: Number(listen.slice(colon + 1)), stateDir, tlsDir, extentBytes: parseSize(size) ?? 0n, database, address: address === '' ? '' : `https://${address}`, ...lease }
+  return { name, host: listen.slice(0, colon), port: Number(listen.slice(colon + 1)), stateDir, tlsDir, extentBytes: parseSize(size) ?? 0n, database, address: address === '' ? '' : `https://${address}`, ...lease, ...(classic ? { classic } : {}) }
 }
 
 const wildcard = /^(?:0\.0\.0\.0|\[::\]|\*):/

@@ -12,6 +12,7 @@ import { systemRandom } from '../lib/host/random.js'
 import type { Log } from '../lib/ports.js'
 import { startRpcServer } from '../lib/rpc/server.js'
 import type { RpcHandler } from '../lib/rpc/server.js'
+import { startClassicServer } from './api/classic/door.js'
 import { apiDoor, createHandler, createStandbyHandler } from './api/door.js'
 import type { ManagerConfig } from './config.js'
 import { databaseLease } from './lease/database.js'
@@ -123,9 +124,12 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
     await store.change((tx) => tx.event({ kind: 'manager active', about: 'manager', name: config.name, text: `epoch ${held.epoch}, version ${version}` }))
     handle = createHandler(running.cluster)
     log.info('active', { epoch: held.epoch, address: server.url, version })
+    const classic = config.classic && await startClassicServer(running.cluster, config.classic, { stepGb: config.classic.stepGb }, log)
+    if (classic) log.info('clients of the original API are answered, unencrypted and whoever they are', { address: classic.url })
     stopping.signal.addEventListener('abort', onStop, { once: true })
     if (stopping.signal.aborted) onStop()
     await ended
+    await classic?.close()
     stopping.signal.removeEventListener('abort', onStop)
   }
 

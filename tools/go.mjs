@@ -11,6 +11,8 @@ const [verb = '', ...args] = process.argv.slice(2)
 
 // For building sqlite3, for certificates, and for the kernel lab.
 const buildPackages = { python3: 'python3', make: 'make', 'g++': 'g++', openssl: 'openssl' }
+// Clients that we did not write, for the unit tests.
+const testPackages = { python3: 'python3', curl: 'curl' }
 const labPackages = {
   'linux.uml': 'user-mode-linux', uml_mconsole: 'uml-utilities', modprobe: 'kmod', lvm: 'lvm2', dmsetup: 'dmsetup', iscsid: 'open-iscsi', fio: 'fio',
   ip: 'iproute2', nft: 'nftables', 'mkfs.ext4': 'e2fsprogs', era_invalidate: 'thin-provisioning-tools', ps: 'procps', script: 'bsdutils', blkdiscard: 'util-linux', openssl: 'openssl',
@@ -98,6 +100,7 @@ function gate() {
   step('types', process.execPath, ['tools/build.mjs'])
   step('lint', bin('eslint'), ['.'])
   step('layers', process.execPath, ['dist/tools/check/main.js'])
+  debianPackages(testPackages, 'the test of outside clients')
   step('unit and property tests', bin('mocha'), [])
 }
 
