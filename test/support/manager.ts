@@ -47,7 +47,7 @@ export const stillClock: Clock = {
 }
 
 /** A manager without others. */
-const onlyOne: Cluster['managers'] = {
+export const onlyOne: Cluster['managers'] = {
   list: () => [{ name: 'mgr1', state: 'active', version: 'test', address: '' }], lease: () => ({ ageMs: 0, ttlMs: 6000, address: '' }), handOver: () => Promise.resolve(),
 }
 

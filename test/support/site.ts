@@ -13,6 +13,7 @@ import { hostRegister } from '../../manager/api/hosts.js'
 import { AgentSilent } from '../../manager/run/agents.js'
 import type { Agents } from '../../manager/run/agents.js'
 import type { Cluster } from '../../manager/run/cluster.js'
+import { onlyOne } from './manager.js'
 import { startCluster } from '../../manager/run/loop.js'
 import type { RunningCluster } from '../../manager/run/loop.js'
 import type { HostRow } from '../../manager/state/rows.js'
@@ -94,10 +95,11 @@ export class Site {
     const db = site.#db = await openSqlite(':memory:')
     await migrate(db)
     const stirred = <T>(begun: Promise<T>): Promise<T> => { site.#stir += 1; return begun }
-    const counted: Db = { all: (sql, params) => stirred(db.all(sql, params)), get: (sql, params) => stirred(db.get(sql, params)), tx: (work) => stirred(db.tx(work)), close: () => db.close() }
+    const counted: Db = { engine: db.engine, snapshot: (work) => stirred(db.snapshot(work)), all: (sql, params) => stirred(db.all(sql, params)), get: (sql, params) => stirred(db.get(sql, params)), tx: (work, how) => stirred(db.tx(work, how)), close: () => db.close() }
     const store = await takeOver(counted, 'mgr1', { clock, random })
     site.#running = await startCluster({
       name: 'mgr1', version: 'test', store, agents: site.#agents(), clock, random, log: createLog({ name: 'test', level: 'silent' }), extentBytes: BigInt(site.#options.extentGib) * GIB,
+      gate: { standing: () => 'active', open: () => Promise.resolve() }, managers: onlyOne,
       onEpochLost: (lost) => { throw lost },
     })
     for (let each = 1; each <= site.#options.heads; each += 1) await site.#join(`hd${each}`, false, [`10.0.1.${each}`, `10.0.2.${each}`])
