@@ -11,15 +11,12 @@ const [verb = '', ...args] = process.argv.slice(2)
 
 // For building sqlite3, for certificates, and for the kernel lab.
 const buildPackages = { python3: 'python3', make: 'make', 'g++': 'g++', openssl: 'openssl' }
-// Clients that we did not write, for the unit tests.
-const testPackages = { python3: 'python3', curl: 'curl' }
+// For the unit tests: clients that we did not write, and a database that the store's tests run against.
+const testPackages = { python3: 'python3', curl: 'curl', psql: 'postgresql' }
 const labPackages = {
   'linux.uml': 'user-mode-linux', uml_mconsole: 'uml-utilities', modprobe: 'kmod', lvm: 'lvm2', dmsetup: 'dmsetup', iscsid: 'open-iscsi', fio: 'fio',
   ip: 'iproute2', nft: 'nftables', 'mkfs.ext4': 'e2fsprogs', era_invalidate: 'thin-provisioning-tools', ps: 'procps', script: 'bsdutils', blkdiscard: 'util-linux', openssl: 'openssl',
 }
-
-// The store's tests run against a real one, too.
-const testPackages = { psql: 'postgresql' }
 
 const say = (text) => { console.log(text) }
 const fail = (text) => { console.error(text); process.exit(1) }
@@ -96,11 +93,10 @@ function step(name, file, argv, options = {}) {
 const bin = (name) => join(top, 'node_modules/.bin', name)
 
 function gate() {
-  debianPackages(testPackages, 'the store\'s tests') // without it they fail, and say so
   step('types', process.execPath, ['tools/build.mjs'])
   step('lint', bin('eslint'), ['.'])
   step('layers', process.execPath, ['dist/tools/check/main.js'])
-  debianPackages(testPackages, 'the test of outside clients')
+  debianPackages(testPackages, 'the unit tests') // without them they fail, and say so
   step('unit and property tests', bin('mocha'), [])
 }
 

@@ -20,9 +20,10 @@ import { migrate, schemaVersion } from './schema.js'
 /** Table → its key, in an order in which each row finds what it refers to. */
 export const stateTables: Readonly<Record<string, string>> = {
   hosts: 'name', disks: 'id', volumes: 'id', segments: 'volume, idx', extents: 'id', requests: 'id', jobs: 'id', settings: 'name', events: 'seq',
+  classic_counters: 'counter', classic_ids: 'counter, id',
 }
 /** What belongs to a database and not to the cluster. */
-export const otherTables: readonly string[] = ['migrations', 'lease', 'lease_beat', 'vsky_marks']
+export const otherTables: readonly string[] = ['migrations', 'lease', 'lease_beat', 'managers', 'vsky_marks']
 
 export interface BackupHead {
   readonly schema: number

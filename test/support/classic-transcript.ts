@@ -145,7 +145,8 @@ interface TreeNode {
 /** One node a line, deeper ones further in. */
 function tree(node: TreeNode, indent: string): string {
   const { components, ...rest } = node
-  return [`${indent}${JSON.stringify(rest)}`, ...components.map((each) => tree(each, `${indent}  `))].join('\n')
+  // Which number a LUN gets depends on how far earlier ones have been taken away.
+  return [`${indent}${JSON.stringify(rest).replace(/-lun-\d+/g, '-lun-N')}`, ...components.map((each) => tree(each, `${indent}  `))].join('\n')
 }
 
 /** `name=value`, value as JSON; `10.0` is a double, a word without quotes is text. */

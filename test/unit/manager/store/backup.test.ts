@@ -141,7 +141,7 @@ describe('a damaged backup', () => {
       const lines = good.split('\n')
       const swapped = [lines[0], lines[2], lines[1], ...lines.slice(3)].join('\n')
       for (const [text, said] of [
-        [good.slice(0, -200), 'cut off|no JSON'], [good.replace('"st1"', '"st2"'), 'damaged'], [lines.slice(0, -2).join('\n'), 'cut off'], [swapped, 'damaged'], ['{}', 'no backup'], ['', 'cut off'], [good.replace('"schema":2', '"schema":99'), 'use the newer release'], [`${good}{}\n`, 'behind its end'],
+        [good.slice(0, -200), 'cut off|no JSON'], [good.replace('"st1"', '"st2"'), 'damaged'], [lines.slice(0, -2).join('\n'), 'cut off'], [swapped, 'damaged'], ['{}', 'no backup'], ['', 'cut off'], [good.replace(/"schema":\d+/, '"schema":99'), 'use the newer release'], [`${good}{}\n`, 'behind its end'],
       ] as const) {
         await writeFile(join(dir, 'bad'), text)
         expect(String(await failureOf(readBackup(join(dir, 'bad'))))).to.match(new RegExp(said))
