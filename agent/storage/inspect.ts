@@ -1,5 +1,5 @@
 /** What is on a disk before it becomes ours: anything at all, and it is refused. */
-import { open, readFile, readdir, realpath, stat } from 'node:fs/promises'
+import { constants, open, readFile, readdir, realpath, stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { Fault, messageOf } from '../../lib/faults.js'
 import { isErrno } from '../../lib/host/files.js'
@@ -40,8 +40,7 @@ async function useOf(device: string, name: string, rdev: number): Promise<string
     if (source.startsWith('/dev/') && (source === device || (await stat(source).catch(() => undefined))?.rdev === rdev)) return `it is mounted at ${where}`
   }
   try {
-    const { O_RDONLY, O_EXCL } = (await import('node:fs')).constants
-    await (await open(device, O_RDONLY | O_EXCL)).close()
+    await (await open(device, constants.O_RDONLY | constants.O_EXCL)).close()
   } catch (thrown) {
     return isErrno(thrown, 'EBUSY') ? 'something has it open exclusively' : messageOf(thrown)
   }
