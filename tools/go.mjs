@@ -166,6 +166,14 @@ const verbs = {
     build()
     handOver(join(top, 'dist/test/fuzz/main.js'), args)
   },
+  sim() {
+    build()
+    handOver(join(top, 'dist/test/sim/main.js'), args)
+  },
+  'sim:mutants'() {
+    build()
+    handOver(join(top, 'dist/test/sim/mutants-main.js'), args)
+  },
   bench() {
     if (args.includes('--rpc')) { // no kernels in it
       build()
@@ -180,6 +188,6 @@ const verbs = {
 }
 
 checkNode()
-if (!Object.hasOwn(verbs, verb)) fail(`usage: npm run ok | npm test | npm run demo | npm run lab -- … | npm run lab:thrash -- … | npm run bench | npm run docs | npm run fuzz`)
+if (!Object.hasOwn(verbs, verb)) fail(`usage: npm run ok | npm test | npm run demo | npm run lab -- … | npm run lab:thrash -- … | npm run sim -- … | npm run sim:mutants | npm run bench | npm run docs | npm run fuzz`)
 npmPackages()
 verbs[verb]()

@@ -1,0 +1,147 @@
+/**
+ * The manager's database: real SQL and real transactions (SQLite in WebAssembly, which answers at once, so that no thread's speed gets
+ * into the course of events). It outlives its manager; readers see what was committed; a commit takes a moment, and who dies in it has not committed.
+ */
+import load from 'sql.js'
+import type { Database, Statement } from 'sql.js'
+import { DbError, checkBinding } from '../../manager/store/db.js'
+import type { Db, DbErrorKind, Row, SqlValue } from '../../manager/store/db.js'
+import type { Process } from './inside.js'
+
+class Connection {
+  readonly #db: Database
+  readonly #statements = new Map<string, Statement>()
+
+  constructor(db: Database) {
+    this.#db = db
+    db.run('pragma foreign_keys = on')
+  }
+
+  exec(sql: string): void {
+    this.#db.run(sql)
+  }
+
+  all(sql: string, params: readonly SqlValue[]): readonly Row[] {
+    return this.#use(sql, params, (statement) => {
+      const rows: Row[] = []
+      while (statement.step()) rows.push(statement.getAsObject())
+      return rows
+    })
+  }
+
+  change(sql: string, params: readonly SqlValue[]): number {
+    return this.#use(sql, params, (statement) => {
+      while (statement.step());
+      return this.#db.getRowsModified()
+    })
+  }
+
+  #use<T>(sql: string, params: readonly SqlValue[], work: (statement: Statement) => T): T {
+    checkBinding(params)
+    try {
+      const statement = this.#statements.get(sql) ?? this.#db.prepare(sql)
+      this.#statements.set(sql, statement)
+      try {
+        statement.bind(params)
+        return work(statement)
+      } finally {
+        statement.reset()
+      }
+    } catch (thrown) {
+      throw dbError(thrown, sql)
+    }
+  }
+}
+
+const kinds: readonly (readonly [RegExp, DbErrorKind])[] = [[/UNIQUE constraint/, 'unique'], [/FOREIGN KEY constraint/, 'foreign key'], [/CHECK constraint|NOT NULL constraint/, 'check']]
+
+function dbError(thrown: unknown, sql: string): DbError {
+  const message = thrown instanceof Error ? thrown.message : String(thrown)
+  return new DbError(kinds.find(([pattern]) => pattern.test(message))?.[1] ?? 'other', `${message} (${sql.slice(0, 120)})`)
+}
+
+export class Store {
+  readonly #writer: Connection
+  readonly #reader: Connection
+  #tail: Promise<unknown> = Promise.resolve()
+  #holder: { readonly process: Process; readonly release: () => void } | undefined
+  /** Told of each commit, with what it changed. */
+  onCommit: () => void = () => undefined
+
+  private constructor(writer: Database, reader: Database) {
+    this.#writer = new Connection(writer)
+    this.#reader = new Connection(reader)
+  }
+
+  static async make(): Promise<Store> {
+    const { Database } = await load()
+    return new Store(new Database(), new Database())
+  }
+
+  /** What was committed, for who checks. */
+  read(sql: string, params: readonly SqlValue[] = []): readonly Row[] {
+    return this.#reader.all(sql, params)
+  }
+
+  /** Its process is dead: what it had not committed is rolled back. */
+  forsake(process: Process): void {
+    if (this.#holder?.process !== process) return
+    this.#writer.exec('rollback')
+    this.#holder.release()
+  }
+
+  open(process: Process): Db {
+    const delay = (ms: number): Promise<void> => new Promise((resolve) => {
+      process.timeline.after(ms, () => {
+        if (!process.alive) return
+        process.timeline.touch()
+        resolve()
+      })
+    })
+    return {
+      all: async (sql, params = []) => this.#reader.all(sql, params),
+      get: async (sql, params = []) => this.#reader.all(sql, params)[0],
+      close: async () => undefined,
+      tx: async (work) => {
+        const before = this.#tail
+        let release = (): void => undefined
+        this.#tail = new Promise<void>((resolve) => { release = resolve })
+        await before
+        if (!process.alive) {
+          release()
+          return new Promise(() => undefined)
+        }
+        const end = (): void => {
+          this.#holder = undefined
+          release()
+        }
+        this.#holder = { process, release: end }
+        this.#writer.exec('begin immediate')
+        const written: (readonly [sql: string, params: readonly SqlValue[]])[] = []
+        try {
+          const result = await work({
+            all: async (sql, params = []) => this.#writer.all(sql, params),
+            get: async (sql, params = []) => this.#writer.all(sql, params)[0],
+            run: async (sql, params = []) => {
+              written.push([sql, params])
+              return this.#writer.change(sql, params)
+            },
+          })
+          await delay(0.5)
+          this.#writer.exec('commit')
+          this.#reader.exec('begin')
+          for (const [sql, params] of written) this.#reader.change(sql, params)
+          this.#reader.exec('commit')
+          end()
+          this.onCommit()
+          await delay(0.5)
+          return result
+        } catch (thrown) {
+          this.#writer.exec('rollback')
+          end()
+          throw thrown
+        }
+      },
+    }
+  }
+}

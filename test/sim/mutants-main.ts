@@ -1,0 +1,22 @@
+/** `npm run sim:mutants [-- --only NAME] [--seeds 40]`: each deliberate fault of the product must be found; tells with which seed. */
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { mutants } from './mutants.js'
+
+const { values } = parseArgs({ options: { only: { type: 'string' }, seeds: { type: 'string', default: '40' } } })
+const missed: string[] = []
+for (const { name, args = [] } of mutants.filter((each) => values.only === undefined || each.name === values.only)) {
+  const began = performance.now()
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(import.meta.dirname, 'main.js'), '--mutant', name, '--seeds', values.seeds, '--faults', 'any', '--ticks', '60', '--lines', '0', ...args], { encoding: 'utf8', maxBuffer: 1 << 28 })
+  const seeds = stdout.split('\n').filter((line) => line.startsWith('seed '))
+  const seconds = ((performance.now() - began) / 1000).toFixed(0)
+  const law = stdout.split('\n').filter((line) => line !== '').at(-2) ?? ''
+  if (status === 1 && seeds.at(-1)?.includes('FAILED')) console.log(`caught: ${name}: after ${seeds.length} seeds, ${seconds} s: ${law.slice(0, 160)}`)
+  else {
+    missed.push(name)
+    console.log(`${status === 0 ? 'MISSED' : 'BROKEN'}: ${name}: ${seeds.length} seeds, ${seconds} s${status === 0 ? '' : `: ${stderr.slice(0, 400)}`}`)
+  }
+}
+console.log(missed.length === 0 ? 'every mutant was caught' : `missed: ${missed.join(', ')}`)
+process.exitCode = missed.length === 0 ? 0 : 1
