@@ -28,6 +28,15 @@ export interface RepairLeg {
   readonly retryInMs: number
 }
 
+/** A leg whose copy failed is left alone for so long, ms: each attempt makes the volume's writers pause for a moment. */
+export const RETRY_MS = 20_000
+
+/** How long a leg is still left alone, ms. A time further away than any pause says that the clock was set back: it must not hold the copy up. */
+export function retryIn(retryAt: number, nowMs: number): number {
+  const left = retryAt - nowMs
+  return left > RETRY_MS ? 0 : Math.max(0, left)
+}
+
 export interface RepairCase {
   readonly redundancy: number
   readonly graceMs: number

@@ -4,14 +4,12 @@ import { interruptJob } from '../store/jobs.js'
 import type { ChangeTx } from '../store/store.js'
 import { settledEra, sinceOfLost } from '../plan/changed.js'
 import { headOf } from '../plan/exports.js'
+import { RETRY_MS } from '../plan/repair.js'
 import { must } from '../../lib/assert.js'
 import { raiseGeneration, setLeg, setRetry, setSince, volumeById } from '../store/volumes.js'
 import type { Cluster } from './cluster.js'
 import type { ExtentRow } from '../state/rows.js'
 import type { VolumeFacts } from './facts.js'
-
-/** A leg whose copy failed is left alone for so long, ms: each attempt makes the volume's writers pause for a moment. */
-const RETRY_MS = 20_000
 
 /** What a leg of this volume lacks that is in sync until now: what was written since. */
 export async function sinceNow(cluster: Cluster, tx: ChangeTx, id: string): Promise<number> {

@@ -3,7 +3,7 @@
  * the scheduler which copies may run (plan/schedule.ts), commits, and kicks the volumes concerned. It never waits for a host.
  */
 import type { Settings } from '../state/settings.js'
-import { planRepair } from '../plan/repair.js'
+import { planRepair, retryIn } from '../plan/repair.js'
 import type { LegPlace, RepairLeg, RepairPlan } from '../plan/repair.js'
 import { placeLegs } from '../plan/place-legs.js'
 import type { PlaceDisk } from '../plan/place-legs.js'
@@ -127,7 +127,7 @@ function repairLeg(cluster: Cluster, facts: Facts, extent: ExtentRow): RepairLeg
   const heard = cluster.presence.lastHeard(extent.host) ?? cluster.clock.monoMs()
   return {
     extent: extent.id, host: extent.host, slot: extent.slot, state: extent.leg, made: extent.state === 'ready', place: placeOf(host, disk, up),
-    awayMs: up ? 0 : cluster.clock.monoMs() - heard, reachable: up && disk?.state === 'ready', retryInMs: Math.max(0, extent.retryAt - cluster.clock.nowMs()),
+    awayMs: up ? 0 : cluster.clock.monoMs() - heard, reachable: up && disk?.state === 'ready', retryInMs: retryIn(extent.retryAt, cluster.clock.nowMs()),
   }
 }
 

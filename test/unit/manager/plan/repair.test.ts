@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { legStates } from '../../../../lib/model.js'
-import { planRepair } from '../../../../manager/plan/repair.js'
+import { RETRY_MS, planRepair, retryIn } from '../../../../manager/plan/repair.js'
 import type { LegPlace, RepairLeg, RepairPlan } from '../../../../manager/plan/repair.js'
 
 type More = Partial<Omit<RepairLeg, 'extent' | 'state' | 'place'>>
@@ -23,6 +23,11 @@ const [a, b] = [leg('a', 'insync'), leg('b', 'insync')]
 describe('the repair of a segment', () => {
   it('is nothing when enough good legs are here', () => {
     expect(plan(2, a, b)).to.deep.equal({ copy: [], spares: 0, occupied: [], retire: [], release: [], againInMs: undefined, why: '' })
+  })
+
+  it('is not held up by a clock that was set back since a copy failed', () => {
+    const failedAt = 1_000_000
+    expect([0, 5000, RETRY_MS, RETRY_MS + 1, -3_600_000].map((later) => retryIn(failedAt + RETRY_MS, failedAt + later))).to.deep.equal([RETRY_MS, RETRY_MS - 5000, 0, 0, 0])
   })
 
   const table: readonly (readonly [claim: string, redundancy: number, legs: readonly RepairLeg[], expected: ReturnType<typeof gist>])[] = [
