@@ -98,7 +98,10 @@ export class Store {
         resolve()
       })
     })
+    const reader = { all: async (sql: string, params: readonly SqlValue[] = []) => this.#reader.all(sql, params), get: async (sql: string, params: readonly SqlValue[] = []) => this.#reader.all(sql, params)[0] }
     return {
+      engine: 'sqlite',
+      snapshot: (work) => work(reader), // nothing is changed between two awaits that wait for nothing
       all: async (sql, params = []) => this.#reader.all(sql, params),
       get: async (sql, params = []) => this.#reader.all(sql, params)[0],
       close: async () => undefined,
@@ -120,6 +123,7 @@ export class Store {
         const written: (readonly [sql: string, params: readonly SqlValue[]])[] = []
         try {
           const result = await work({
+            forShare: '',
             all: async (sql, params = []) => this.#writer.all(sql, params),
             get: async (sql, params = []) => this.#writer.all(sql, params)[0],
             run: async (sql, params = []) => {

@@ -1,6 +1,7 @@
 /** The manager: the product's own, on a database that outlives it. Several may run at once; only the newest is called by anybody. */
 import { createHandler } from '../../manager/api/door.js'
 import { createAgents } from '../../manager/run/agents.js'
+import type { LeaseGate, Managers } from '../../manager/run/gate.js'
 import { startCluster } from '../../manager/run/loop.js'
 import { migrate } from '../../manager/store/schema.js'
 import { takeOver } from '../../manager/store/store.js'
@@ -76,9 +77,9 @@ export class Manager {
     const db = database.open(process)
     await migrate(db)
     const store = await takeOver(db, 'mgr', { clock, random })
-    const agents = createAgents({ tls: { ca: '', cert: '', key: '' }, epoch: store.epoch, random })
+    const agents = createAgents({ tls: { ca: '', cert: '', key: '' }, epoch: store.epoch, random, gate })
     const running = await startCluster({
-      name: 'mgr', version: '0', store, agents, clock, random, log: log.child({ epoch: store.epoch }), extentBytes,
+      name: 'mgr', version: '0', store, agents, clock, random, log: log.child({ epoch: store.epoch }), extentBytes, gate, managers: onlyOne,
       onEpochLost: () => {
         transcript.say('mgr', `the manager of epoch ${store.epoch} finds that it is over`)
         this.kill(process)
@@ -89,6 +90,10 @@ export class Manager {
     if (process === this.newest) network.endpoints.set('mgr:8881', { host: 'mgr', process, handle: createHandler(running.cluster) })
   }
 }
+
+/** Always open: of several managers and their lease test/property/lease-sim.test.ts is the simulation. */
+const gate: LeaseGate = { standing: () => 'active', open: () => Promise.resolve() }
+const onlyOne: Managers = { list: () => [], lease: () => ({ ageMs: 0, ttlMs: 0, address: '' }), handOver: () => Promise.resolve() }
 
 function seededRandom(seed: number, start: number): Random {
   const dice = createDice(seed, 11, start)
