@@ -81,6 +81,8 @@ export const allFaults: readonly Fault[] = [
   { name: 'a second manager takes over, and the first goes on', mix: 'manager', weight: 1, act: (world) => {
     if (!world.manager.newest || world.manager.running.size > 1) return false
     world.manager.start()
+    Object.assign(world.network.weather, { slow: 0.5, slowMs: 4000 }) // what the first has sent arrives late
+    later(world, 6000, () => { calm(world) })
     return true
   } },
   { name: 'a clock runs wrong', mix: 'clock', weight: 2, act: (world, dice) => {

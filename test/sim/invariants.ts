@@ -119,7 +119,10 @@ export class Laws {
     }
   }
 
-  /** I3: legs that count as in sync are open to one head at most. */
+  /**
+   * I3: legs that count as in sync are open to one head at most of those that have anything of the volume up. (A server that was away while
+   * a volume was let go lets the old head in again until it is put right: that one has nothing any more that could write.)
+   */
   #oneWriter(): void {
     const open = new Map<string, Set<string>>()
     for (const host of this.#world.servers) {
@@ -128,13 +131,18 @@ export class Laws {
       for (const [initiator, acl] of lio.acls) {
         for (const mapped of acl.mapped.values()) {
           const extent = this.#legs.get(lio.luns.get(mapped.lun ?? -1)?.extent ?? '')
-          if (extent?.leg !== 'insync' || extent.state !== 'ready') continue
+          if (extent?.leg !== 'insync' || extent.state !== 'ready' || !this.#hasUp(initiator, extent.volume)) continue
           const key = `${extent.volume} ${extent.segment}`
           open.set(key, (open.get(key) ?? new Set()).add(initiator))
         }
       }
     }
     for (const [key, initiators] of open) if (initiators.size > 1) this.#violate('I3 one writer', `good legs of segment ${key} are open to ${[...initiators].sort().join(', ')}`)
+  }
+
+  #hasUp(initiator: string, volume: string): boolean {
+    const boot = this.#world.hosts.get(initiator.slice(initiator.lastIndexOf('.') + 1))?.boot
+    return boot !== undefined && [...boot.dm.devices.keys()].some((name) => name.startsWith(`vsky-${volume}`))
   }
 
   /** I12, of copies that were begun by choice: those after a head's loss begin all at once, whatever disks they write to. */
@@ -228,6 +236,7 @@ function leftOn({ boot, disks, files }: Host): readonly string[] {
     ...[...boot.lio.luns.keys()].map((lun) => `LUN ${lun}`), ...[...boot.lio.acls.keys()].map((acl) => `ACL of ${acl}`), ...[...boot.lio.stores.keys()].map((store) => `backstore ${store}`),
     ...disks.flatMap((disk) => [...disk.vg?.volumes.keys() ?? []].map((name) => `logical volume ${name}`)),
     ...disks.filter((disk) => disk.used(0, disk.slots).next().done !== true).map((disk) => `bytes on ${disk.kernel}`),
-    ...['/etc/iscsi/nodes/', '/run/vsky/', '/dev/vsky/', '/var/lib/vsky/volumes/'].flatMap((path) => files.under(path)).map((path) => `file ${path}`),
+    // After a head's boot a node record stays until the next session with its target ends.
+    ...['/run/vsky/', '/dev/vsky/', '/var/lib/vsky/volumes/'].flatMap((path) => files.under(path)).map((path) => `file ${path}`),
   ]
 }

@@ -1,4 +1,4 @@
-/** Deliberate faults of the product, each a change of one module's text (hooks.ts): the simulation must find every one. */
+/** Deliberate faults of the product, each a change of one compiled module's text (hooks.ts): the simulation must find every one. */
 import type { Change } from './hooks.js'
 
 export interface Mutant {
@@ -8,4 +8,27 @@ export interface Mutant {
   readonly args?: readonly string[]
 }
 
-export const mutants: readonly Mutant[] = []
+const change = (file: string, from: string, to: string): readonly Change[] => [{ file, from, to }]
+
+export const mutants: readonly Mutant[] = [
+  { name: 'an agent takes orders of any epoch', changes: change('agent/core/epoch.js', 'if (epoch < highest)', 'if (epoch < -1)'), args: ['--faults', 'manager,people,power', '--ticks', '120'] },
+  { name: 'a manager does not prove its epoch', changes: change('manager/store/store.js', "numberOf(row, 'epoch') !== epoch || textOf(row, 'incarnation') !== incarnation", 'false'), args: ['--faults', 'manager,people,power', '--ticks', '120'] },
+  { name: 'a leg is left out before that is written down', changes: change('manager/run/facts.js', 'tableOrder(extents.filter((extent) => extent.segment === segment.index)', 'tableOrder(extents.filter((extent) => extent.segment === segment.index && (answers(extent.host) || extent.leg !== "insync"))'), args: ['--faults', 'power'] },
+  { name: 'the last good leg is given up', changes: change('manager/plan/segment.js', 'if (good.length === 0) {', 'if (used.length === 0) {'), args: ['--faults', 'power'] },
+  { name: 'a copy reads from the leg that is behind', changes: change('agent/head/plan.js', 'mirror([low, ...targets.map((leg) => leg.extent)], copy)', 'mirror([...targets.map((leg) => leg.extent), low], copy)'), args: ['--faults', 'power'] },
+  { name: 'a tombstone is forgotten', changes: change('manager/store/volumes.js', "update extents set state = 'dropping' where volume = ?", 'delete from extents where volume = ?') },
+  { name: 'two copies write to one disk', changes: change('manager/plan/schedule.js', 'WRITERS_PER_DISK = 1', 'WRITERS_PER_DISK = 9'), args: ['--faults', 'power', '--servers', '3', '--volumes', '8'] },
+  { name: 'an extent is removed without being overwritten', changes: change('agent/storage/pools.js', 'await zero(lvPath(disk, extent));', ';') },
+  { name: 'legs count as equal after their head was lost', changes: change('manager/plan/segment.js', 'others: good.filter((leg) => leg !== source).map((leg) => leg.extent)', 'others: []'), args: ['--faults', 'power', '--ticks', '120'] },
+  { name: 'a leg counts again before its copy has ended', changes: change('manager/plan/attached.js', 'there.inSync === there.regions', 'there.inSync >= 0'), args: ['--faults', 'power'] },
+  { name: 'nothing is copied to a leg that was away', changes: change('agent/head/build.js', `blocks);
+            await copyLog.write(spans);
+            await dm.load`, `[]);
+            await copyLog.write(spans);
+            await dm.load`), args: ['--faults', 'power'] },
+  { name: 'a server that was started anew is not doubted', changes: change('manager/api/hosts.js', 'await doubtLegs(cluster, tx, host.name)', 'undefined'), args: ['--faults', 'cache', '--ticks', '120'] },
+  { name: 'a request that is repeated is a new one', changes: change('manager/api/requests.js', 'const known = await findRequest(tx, params.request)', 'const known = undefined'), args: ['--faults', 'network,people', '--ticks', '120'] },
+  { name: 'what an unconfirmed server has counts as good', changes: change('manager/run/fence.js', "if (loss.kind === 'drop')", 'if (false)'), args: ['--faults', 'power,network,people', '--ticks', '120'] },
+  { name: 'held writes are failed by a new table', changes: change('agent/dm/dmsetup.js', "must(['resume', '--noflush', '--nolockfs', name]", "must(['resume', '--nolockfs', name]"), args: ['--faults', 'power'] },
+  { name: 'a device is made of whatever is found', changes: change('agent/iscsi/sysfs.js', 'if (serial !== wanted.extent)', 'if (false)'), args: ['--faults', 'power,people,network', '--ticks', '120'] },
+]

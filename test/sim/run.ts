@@ -118,6 +118,12 @@ async function until(world: World, ms: number, what: string, why: () => string |
     await world.run(1000)
     reason = why()
   }
+  if (reason !== undefined) {
+    for (const volume of world.volumes.values()) {
+      const said = await world.during(() => world.admin.ask('explain', { object: volume.name })).catch((thrown: unknown) => String(thrown))
+      world.transcript.say(volume.name, JSON.stringify(said, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value)))
+    }
+  }
   if (reason !== undefined) world.transcript.violate('it converges', `not within ${ms / 1000} s: ${what}: ${reason}`)
   if (world.transcript.violation) throw world.transcript.violation
 }
