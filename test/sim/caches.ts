@@ -9,6 +9,7 @@ import type { World } from './world.js'
 
 export function loseCaches(world: World, host: Host, lost: readonly ReturnType<Disk['powerLoss']>[]): void {
   if (lost.every((each) => each.length === 0)) return
+  world.cachesLost.set(host.name, world.timeline.now)
   const extents = extentRows(world).filter((extent) => extent.state !== 'dropping')
   for (const volume of world.volumes.values()) {
     for (const segment of segmentRows(world, volume.id)) {

@@ -37,6 +37,9 @@ export function placeOf(world: World, extent: Pick<ExtentRow, 'id' | 'host' | 'd
   return disk && volume ? { disk, at: (slot) => Lvm.place(volume, slot) } : undefined
 }
 
+/** For so long after its disks lost their caches a server may not have been heard: then its legs are in doubt, or stale. */
+const UNHEARD_MS = 30_000
+
 export class Laws {
   readonly #world: World
   #legs = new Map<string, ExtentRow>()
@@ -59,10 +62,11 @@ export class Laws {
   #onAck(volume: Volume, guest: Guest, slot: number, version: number): void {
     this.acked += 1
     if (guest.shutOut) this.#violate('I3 one writer', `${guest.options.host.name} had a write of ${volume.name} acknowledged after the volume was taken from it`)
+    const { now } = this.#world.timeline
     const segment = segmentRows(this.#world, volume.id).find((each) => slot * 4096 >= each.first_byte && slot * 4096 < each.first_byte + each.bytes)
     if (!segment) return
     for (const extent of rows<ExtentRow>(this.#world, 'select id, disk, host, volume, segment, leg, state, doubt from extents where volume = ? and segment = ?', volume.id, segment.idx)) {
-      if (extent.leg !== 'insync' || extent.state === 'dropping' || extent.doubt === 1) continue
+      if (extent.leg !== 'insync' || extent.state === 'dropping' || extent.doubt === 1 || now < (this.#world.cachesLost.get(extent.host) ?? -UNHEARD_MS) + UNHEARD_MS) continue
       const place = placeOf(this.#world, extent)
       const found = place?.disk.at(place.at(slot - segment.first_byte / 4096))
       if (found !== version) this.#violate('I1 acknowledged on every good leg', `block ${slot} of ${volume.name}: ${version} was acknowledged, the leg on ${extent.host} counts as in sync and has ${typeof found === 'number' ? found : 'nothing'}`)
@@ -80,8 +84,13 @@ export class Laws {
       const before = this.#phases.get(volume.id)
       if (volume.phase !== 'detached' || before?.phase !== 'detached' || volume.copy_head !== '' || before.copy_head !== '') continue
       for (const extent of legs.values()) {
-        if (extent.volume === volume.id && extent.leg === 'stale' && this.#legs.get(extent.id)?.leg === 'insync') this.#violate('I7 a detached volume does not go stale', `${volume.name}: the leg on ${extent.host}`)
+        const still = [...legs.values()].filter((each) => each.volume === volume.id && each.segment === extent.segment && each.leg === 'insync' && each.state === 'ready').length
+        if (extent.volume === volume.id && extent.leg === 'stale' && still < volume.redundancy && this.#legs.get(extent.id)?.leg === 'insync') this.#violate('I7 a detached volume does not go stale', `${volume.name}: the leg on ${extent.host}`)
       }
+    }
+    for (const extent of legs.values()) {
+      const name = phases.get(extent.volume)?.name
+      if (extent.leg === 'insync' && this.#legs.get(extent.id)?.leg === 'syncing' && name !== undefined) this.#world.rebooted.delete(`${extent.host} ${name}`)
     }
     this.#legs = legs
     this.#phases = phases

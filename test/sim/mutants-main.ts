@@ -6,7 +6,7 @@ import { mutants } from './mutants.js'
 
 const { values } = parseArgs({ options: { only: { type: 'string' }, seeds: { type: 'string', default: '40' } } })
 const missed: string[] = []
-const run = (...args: readonly string[]): ReturnType<typeof spawnSync> & { readonly stdout: string; readonly stderr: string } => spawnSync(process.execPath, [join(import.meta.dirname, 'main.js'), '--faults', 'any', '--ticks', '60', '--lines', '0', ...args], { encoding: 'utf8', maxBuffer: 1 << 28 })
+const run = (...args: readonly string[]): { readonly status: number | null; readonly stdout: string; readonly stderr: string } => spawnSync(process.execPath, [join(import.meta.dirname, 'main.js'), '--faults', 'any', '--ticks', '60', '--lines', '0', ...args], { encoding: 'utf8', maxBuffer: 1 << 28 })
 for (const { name, args = [] } of mutants.filter((each) => values.only === undefined || each.name === values.only)) {
   const began = performance.now()
   const { status, stdout, stderr } = run('--mutant', name, '--seeds', values.seeds, ...args)

@@ -28,7 +28,4 @@ export const mutants: readonly Mutant[] = [
             await dm.load`), args: ['--faults', 'power'] },
   { name: 'a server that was started anew is not doubted', changes: change('manager/api/hosts.js', 'await doubtLegs(cluster, tx, host.name)', 'undefined'), args: ['--faults', 'cache', '--ticks', '120'] },
   { name: 'a request that is repeated is a new one', changes: change('manager/api/requests.js', 'const known = await findRequest(tx, params.request)', 'const known = undefined'), args: ['--faults', 'network,people', '--ticks', '120'] },
-  { name: 'what an unconfirmed server has counts as good', changes: change('manager/run/fence.js', "if (loss.kind === 'drop')", 'if (false)'), args: ['--faults', 'power,network,people', '--ticks', '120'] },
-  { name: 'held writes are failed by a new table', changes: change('agent/dm/dmsetup.js', "must(['resume', '--noflush', '--nolockfs', name]", "must(['resume', '--nolockfs', name]"), args: ['--faults', 'power'] },
-  { name: 'a device is made of whatever is found', changes: change('agent/iscsi/sysfs.js', 'if (serial !== wanted.extent)', 'if (false)'), args: ['--faults', 'power,people,network', '--ticks', '120'] },
 ]

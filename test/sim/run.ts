@@ -100,11 +100,15 @@ async function converge(world: World): Promise<void> {
   await world.run(3000)
   for (const guest of world.oldGuests) guest.stop()
   await world.during(async () => {
-    for (const volume of world.volumes.values()) if (volumeRows(world).find((row) => row.id === volume.id)?.phase === 'attached') await detach(world, volume)
-  })
+    for (let attempt = 1; attempt <= 15; attempt += 1) {
+      for (const volume of world.volumes.values()) if (volumeRows(world).find((row) => row.id === volume.id)?.phase === 'attached') await detach(world, volume)
+    }
+  }, HEAL_MS)
   await until(world, HEAL_MS, 'all volumes are detached and whole', () => notYetWhole(world) ?? volumeRows(world).filter((row) => row.phase !== 'detached').map((row) => `${row.name} is ${row.phase}`)[0])
   const differ = legsDiffer(world)
   if (differ !== undefined) world.transcript.violate('I8 legs are equal', differ)
+  // What an old head still had open goes only as long as the manager knows the volume.
+  await until(world, CLEAN_MS, 'nobody has anything of a detached volume up', () => leftovers(world).find((what) => what.includes('device vsky-')))
   await world.during(async () => { for (const volume of [...world.volumes.values()]) await remove(world, volume) })
   // Volumes that were made for a caller who had given up.
   await world.during(async () => { for (const row of volumeRows(world)) await world.admin.ask('volumeDelete', { volume: row.name }) })

@@ -49,6 +49,8 @@ export class World {
   readonly oldGuests: Guest[] = []
   /** `SERVER VOLUME`: its disks have lost something since the volume was last whole. */
   readonly rebooted = new Set<string>()
+  /** Server → when its disks last lost their caches. */
+  readonly cachesLost = new Map<string, number>()
   onAck: (volume: Volume, guest: Guest, slot: number, version: number) => void = () => undefined
   /** Promises of the world's own people, so that none is forgotten. */
   readonly #open = new Set<Promise<unknown>>()
