@@ -45,6 +45,8 @@ export interface BuilderOptions {
 
 /** Between two looks at what stands below a device that waits for its new table, ms. */
 const SETTLE_MS = 1000
+/** So many looks that show nothing, and what is below gets its table anew all the same: no request takes that long by the timers of iSCSI and SCSI. */
+const SETTLE_LOOKS = 15
 
 /** Between attempts to remove what is held, the first time; longer each time, ms. */
 const BUSY_MS = 300
@@ -152,29 +154,31 @@ export function createBuilder({ dm, run, changes, logs, caches, clock, log }: Bu
 
   /**
    * A device gets its new table when what it has handed down has ended. A leg may fail below just then: its server shuts out a leg that
-   * is leaving. What is held there goes on with the legs that are still wanted, or this would wait for ever.
+   * is leaving. What is held there goes on with the legs that are still wanted, or this would wait for ever. Where nothing but a flush
+   * failed the kernel holds it and shows nothing (held.ts), so a mirror that looks well and does not come to its end gets its table anew.
    */
   async function whileSettling(wanted: VolumeWanted, part: Part, legs: ReadonlyMap<string, string>, work: Promise<void>): Promise<void> {
     let done = false
     const ended = work.finally(() => { done = true })
     ended.catch(() => undefined) // told below
     const low = `${part}-low` as Part
-    for (;;) {
+    for (let looks = 1; ; looks += 1) {
       await Promise.race([ended, clock.sleep(SETTLE_MS)])
       if (done || readUuid(uuidOf(wanted.volume, low)) === undefined) break
-      await settleBelow(wanted, low, legs).catch((thrown: unknown) => { log.warn('what is held below a device could not be let go', { device: nameOf(wanted.volume, low), error: messageOf(thrown) }) })
+      await settleBelow(wanted, low, legs, looks % SETTLE_LOOKS === 0).catch((thrown: unknown) => { log.warn('what is held below a device could not be let go', { device: nameOf(wanted.volume, low), error: messageOf(thrown) }) })
     }
     await ended
   }
 
-  async function settleBelow(wanted: VolumeWanted, low: Part, legs: ReadonlyMap<string, string>): Promise<void> {
+  async function settleBelow(wanted: VolumeWanted, low: Part, legs: ReadonlyMap<string, string>, anyway: boolean): Promise<void> {
     const name = nameOf(wanted.volume, low)
     const status = readStatus((await dm.status([name])).get(name)?.[0] ?? '')
-    if (!status?.legs.some((leg) => leg.health !== 'A')) return
+    const failed = status?.legs.some((leg) => leg.health !== 'A') ?? false
+    if (!failed && !(anyway && status)) return
     const there = (await thereOf(wanted.volume, await dm.state())).find((each) => each.part === low)
-    for (const step of settled(wanted, there)) {
+    for (const step of settled(wanted, there && { ...there, failed: true })) {
       if (step.do !== 'reload') continue
-      log.warn('a leg failed below a device that gets a new table: what is held goes on without it', { device: name })
+      log.warn(failed ? 'a leg failed below a device that gets a new table: what is held goes on without it' : 'what is below a device that gets a new table does not come to its end, though its legs look well: it gets its table anew', { device: name })
       await dm.reload(name, tableLines(wanted.volume, step.table, legs))
     }
   }
