@@ -14,6 +14,7 @@ import { devicesPresent } from '../dm/present.js'
 import type { DevicePresent } from '../dm/present.js'
 import { readStatus } from '../dm/status.js'
 import { nameOf } from '../dm/table.js'
+import type { Part } from '../dm/table.js'
 import { devicesWanted } from './plan.js'
 
 export interface Held {
@@ -93,7 +94,7 @@ export function createHeld({ clock, log, onFound, writes = writesUnderWay, prese
     },
     has: (name) => holding.has(name),
     told: (seen) => seen.map((each) => ([...holding].some((name) => isOf(each.volume, name)) ? {
-      ...each, waiting: true, segments: each.segments.map((segment) => (holding.has(nameOf(each.volume, `s${segment.index}`)) || (segment.index === 0 && holding.has(nameOf(each.volume, 'meta'))) ? withBlame(segment, blamed) : segment)),
+      ...each, waiting: true, segments: each.segments.map((segment) => (partsOf(segment.index).some((part) => holding.has(nameOf(each.volume, part))) ? withBlame(segment, blamed) : segment)),
     } : each)),
     async count(volume, legs) {
       counts.set(volume, await Promise.all([...legs].map(async ([extent, device]) => ({ extent, device, errors: await errors(device) }))))
@@ -110,6 +111,11 @@ export function createHeld({ clock, log, onFound, writes = writesUnderWay, prese
 
 function isOf(volume: string, name: string): boolean {
   return name.startsWith(nameOf(volume, 'top'))
+}
+
+/** Mirrors on the legs of a segment: its own, the one below a copy, and what stands beside the first. */
+function partsOf(index: number): readonly Part[] {
+  return [`s${index}`, `s${index}-low`, ...index === 0 ? ['meta', 'meta-low'] as const : []]
 }
 
 /** Where all of them had errors nothing tells the one that failed the flush: then it is only tried again. */

@@ -29,18 +29,18 @@ function volume(copy: 'none' | 'all'): VolumeWanted {
 
 describe('a mirror that something happened to, and whose legs look well', () => {
   /** Looks at it once; `writes`: how many are under way in it, look by look. */
-  async function after(writes: readonly number[], { status = well, copy = 'none', failed = [] }: { readonly status?: string; readonly copy?: 'none' | 'all'; readonly failed?: readonly string[] } = {}): Promise<{ readonly held: Held; readonly told: readonly string[] }> {
+  async function after(writes: readonly number[], { status = well, copy = 'none', failed = [], name = SEGMENT }: { readonly status?: string; readonly copy?: 'none' | 'all'; readonly failed?: readonly string[]; readonly name?: string } = {}): Promise<{ readonly held: Held; readonly told: readonly string[] }> {
     const told: string[] = []
     let at = 0
     let counted = false
     const held = createHeld({
-      clock, log, present: () => Promise.resolve(present), onFound: (names) => { told.push(...names); return Promise.resolve() },
+      clock, log, present: () => Promise.resolve(present.map((each) => ({ ...each, name }))), onFound: (names) => { told.push(...names); return Promise.resolve() },
       errors: (device) => Promise.resolve(device === 'none' ? undefined : counted && failed.includes(device) ? 6 : 5),
       writes: () => { at += 1; return Promise.resolve(writes[Math.min(at, writes.length) - 1] ?? 0) },
     })
     await held.count(ID, new Map([['b'.repeat(32), '8:112'], ['c'.repeat(32), '8:144']]))
     counted = true
-    held.search([volume(copy)], [SEGMENT], new Map([[SEGMENT, [status]]]))
+    held.search([volume(copy)], [name], new Map([[name, [status]]]))
     await held.stop()
     return { held, told }
   }
@@ -72,6 +72,11 @@ describe('a mirror that something happened to, and whose legs look well', () => 
   })
 
   const letters = ({ held }: { readonly held: Held }): string => held.told([seen])[0]?.segments[0]?.legs.map((leg) => leg.health).join('') ?? ''
+  it('loses that leg, too, when it stands below a copy, or holds what is remembered', async () => {
+    expect(letters(await after([4], { copy: 'all', name: `${SEGMENT}-low`, failed: ['8:112'] }))).to.equal('FA')
+    expect(letters(await after([4], { copy: 'all', name: `vsky-${ID}-s1-low`, failed: ['8:112'] })), 'of another segment').to.equal('AA')
+  })
+
   it('loses the leg whose disk alone had an error since: what it should have flushed may be gone', async () => {
     expect([letters(await after([4], { failed: ['8:144'] })), letters(await after([4], { failed: ['8:112'] }))]).to.deep.equal(['AF', 'FA'])
   })
