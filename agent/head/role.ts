@@ -305,6 +305,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       const loaded = await run({ file: 'modprobe', args: ['-a', 'dm_mirror', 'dm_multipath', 'dm_round_robin', 'iscsi_tcp', 'sd_mod'], timeoutMs: 30_000 })
       if (loaded.exit.kind !== 'code' || loaded.exit.code !== 0) log.warn('kernel modules could not be loaded', { error: loaded.stderr.trim().slice(0, 300) })
       ableToRemember = await canRemember(run, log)
+      await sessions.sweepRecords()
       const present = await devicesPresent()
       for (const record of records.all()) {
         const there = devicesOf(record.volume, present).length

@@ -32,6 +32,9 @@ export function nodeRecord({ target, address, chap }: { readonly target: string;
   ].join('\n')
 }
 
+/** Where open-iscsi keeps its records. */
+export const NODES = '/etc/iscsi/nodes'
+
 export function recordPath(target: string, address: string): string {
-  return `/etc/iscsi/nodes/${target}/${address},3260,1/default`
+  return `${NODES}/${target}/${address},3260,1/default`
 }

@@ -2,14 +2,14 @@
  * The door to iSCSI on a head: sessions to our storage servers, and the LUNs behind them. iscsiadm is started only to log in and out;
  * everything else is read from and written to sysfs. A LUN is used only after its serial number and size were checked.
  */
-import { mkdir, open, rm, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { mkdir, open, readdir, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { Fault, messageOf } from '../../lib/faults.js'
 import { isErrno } from '../../lib/host/files.js'
 import { failureText } from '../../lib/host/failure-text.js'
 import type { Clock, Log, Run } from '../../lib/ports.js'
 import type { Chap, ForeignSeen } from '../../lib/wire/agent.js'
-import { nodeRecord, recordPath } from './node-record.js'
+import { NODES, nodeRecord, recordPath } from './node-record.js'
 import { diskAt, disksOf, isHeld, isPresent, problemOf, serialOf, sessions } from './sysfs.js'
 import type { Session } from './sysfs.js'
 
@@ -42,6 +42,8 @@ export interface Sessions {
    * disk right before its removal. Never fails; waits for a dead server for some 6 s at most.
    */
   prune(isWanted: (extent: string) => boolean): Promise<void>
+  /** Takes away what is written down about targets of ours to which there is no session. */
+  sweepRecords(): Promise<void>
   /** Sessions to other people's targets. They are never touched. */
   foreign(): Promise<readonly ForeignSeen[]>
 }
@@ -146,7 +148,15 @@ export function createSessions({ run, clock, log }: { readonly run: Run; readonl
   async function logout(session: Session): Promise<void> {
     const result = await run({ file: 'iscsiadm', args: ['-m', 'session', '-r', session.sid, '--logout'], timeoutMs: LOGIN_MS })
     if (await sessionTo(session.target)) log.warn('a session did not log out', { target: session.target, error: result.stderr.trim().slice(0, 300) })
-    else await rm(`/etc/iscsi/nodes/${session.target}`, { recursive: true, force: true })
+    else await rm(join(NODES, session.target), { recursive: true, force: true })
+  }
+
+  /** A record is a password: where a session ended without us (a power failure) it goes as well. */
+  async function sweepRecords(): Promise<void> {
+    const targets = (await readdir(NODES).catch(() => [])).filter((name) => name.startsWith(OURS))
+    await Promise.all(targets.map((target) => perTarget(target, async () => {
+      if (!await sessionTo(target)) await rm(join(NODES, target), { recursive: true, force: true })
+    })))
   }
 
   return {
@@ -161,7 +171,9 @@ export function createSessions({ run, clock, log }: { readonly run: Run; readonl
         }
         if ((await disksOf(session)).length === 0 && (await sessions()).some((each) => each.sid === session.sid)) await logout(session)
       })))
+      await sweepRecords()
     },
+    sweepRecords,
     async foreign() {
       return (await sessions()).filter((session) => !session.target.startsWith(OURS)).map((session) => ({ what: 'iSCSI session', name: session.target, why: 'not made by Vsky' }))
     },

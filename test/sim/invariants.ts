@@ -245,7 +245,6 @@ function leftOn({ boot, disks, files }: Host): readonly string[] {
     ...[...boot.lio.luns.keys()].map((lun) => `LUN ${lun}`), ...[...boot.lio.acls.keys()].map((acl) => `ACL of ${acl}`), ...[...boot.lio.stores.keys()].map((store) => `backstore ${store}`),
     ...disks.flatMap((disk) => [...disk.vg?.volumes.keys() ?? []].map((name) => `logical volume ${name}`)),
     ...disks.filter((disk) => disk.used(0, disk.slots).next().done !== true).map((disk) => `bytes on ${disk.kernel}`),
-    // After a head's boot a node record stays until the next session with its target ends.
-    ...['/run/vsky/', '/dev/vsky/', '/var/lib/vsky/volumes/'].flatMap((path) => files.under(path)).map((path) => `file ${path}`),
+    ...['/etc/iscsi/nodes/', '/run/vsky/', '/dev/vsky/', '/var/lib/vsky/volumes/'].flatMap((path) => files.under(path)).map((path) => `file ${path}`),
   ]
 }
