@@ -18,7 +18,7 @@
  * note, so who is not asked may have what counts (test/property/rebuild.test.ts shows it). What the notes name and nobody listed is a second guard.
  */
 import type { Observation, Recollection } from '../../lib/wire/agent.js'
-import type { DiskRow, ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
+import type { ClusterRows, DiskRow, ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
 import { parseNote, PEER_ID } from './leg-note.js'
 import type { LegNote } from './leg-note.js'
 
@@ -35,15 +35,8 @@ export interface Unsure {
   readonly why: string
 }
 
-export interface Rebuilt {
-  /** Highest epoch that any host has seen: the next manager's must be above. */
-  readonly epoch: number
-  /** CHAP credentials are left empty: they can't be found again. */
-  readonly hosts: readonly HostRow[]
-  readonly disks: readonly DiskRow[]
-  readonly volumes: readonly VolumeRow[]
-  readonly segments: readonly SegmentRow[]
-  readonly extents: readonly ExtentRow[]
+/** CHAP credentials of its hosts are left empty: they can't be found again. */
+export interface Rebuilt extends ClusterRows {
   /** What a person should know before it is written. */
   readonly unsure: readonly Unsure[]
 }

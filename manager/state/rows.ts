@@ -106,6 +106,17 @@ export interface ExtentRow {
   readonly doubt: boolean
 }
 
+/** What a cluster is made of, to be written into an empty database. */
+export interface ClusterRows {
+  /** Highest epoch that any host has seen: the next manager's must be above. */
+  readonly epoch: number
+  readonly hosts: readonly HostRow[]
+  readonly disks: readonly DiskRow[]
+  readonly volumes: readonly VolumeRow[]
+  readonly segments: readonly SegmentRow[]
+  readonly extents: readonly ExtentRow[]
+}
+
 export const jobStates = ['waiting', 'running', 'done', 'failed', 'cancelled'] as const
 export type JobState = (typeof jobStates)[number]
 export const jobKinds = ['resync', 'evacuate', 'drain'] as const

@@ -13,6 +13,7 @@ import { DbError, textOf } from './db.js'
 import type { Db, Reader, Row, SqlValue, Tx, TxOptions } from './db.js'
 import { connectPrimary, postgresTimes } from './postgres-session.js'
 import type { PostgresTimes, Session } from './postgres-session.js'
+import { createStatements } from './statements.js'
 import { describePostgres } from './postgres-target.js'
 import type { PostgresTarget } from './postgres-target.js'
 
@@ -124,25 +125,15 @@ interface Running {
 
 async function inTransaction<T>(running: Running, work: (tx: Tx) => Promise<T>): Promise<T> {
   const { session, name } = running
-  let open = true
-  const pending = new Set<Promise<unknown>>()
-  let failed: { readonly why: unknown } | undefined
-  const whileOpen = <R>(act: () => Promise<R>): Promise<R> => {
-    if (!open) return Promise.reject(new DbError('other', 'a transaction was used after its end'))
-    const statement = act()
-    const watched: Promise<unknown> = statement.catch((thrown: unknown) => { failed ??= { why: thrown } }).finally(() => pending.delete(watched))
-    pending.add(watched)
-    return statement
-  }
+  const statements = createStatements()
   try {
     const result = await work({
       forShare: ' for share',
-      all: (sql, params) => whileOpen(async () => (await session.query(sql, params)).rows),
-      get: (sql, params) => whileOpen(async () => (await session.query(sql, params)).rows[0]),
-      run: (sql, params) => whileOpen(async () => (await session.query(sql, params)).count),
+      all: (sql, params) => statements.run(async () => (await session.query(sql, params)).rows),
+      get: (sql, params) => statements.run(async () => (await session.query(sql, params)).rows[0]),
+      run: (sql, params) => statements.run(async () => (await session.query(sql, params)).count),
     })
-    open = false
-    await Promise.all(pending)
+    const failed = await statements.end()
     if (failed) throw failed.why
     const mark = randomBytes(12).toString('hex')
     try {
@@ -154,8 +145,7 @@ async function inTransaction<T>(running: Running, work: (tx: Tx) => Promise<T>):
     }
     return result
   } catch (thrown) {
-    open = false
-    await Promise.all(pending)
+    await statements.end()
     if (!session.broken()) await session.query('rollback').catch(() => { session.end() })
     throw thrown
   }

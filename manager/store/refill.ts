@@ -1,19 +1,10 @@
 /** Writes a rebuilt cluster (plan/rebuild.ts) into an empty database. */
-import type { DiskRow, ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
+import type { ClusterRows } from '../state/rows.js'
 import { insertRow, refuseFull, setEpoch } from './backup.js'
 import type { Db } from './db.js'
 
-export interface Refill {
-  readonly epoch: number
-  readonly hosts: readonly HostRow[]
-  readonly disks: readonly DiskRow[]
-  readonly volumes: readonly VolumeRow[]
-  readonly segments: readonly SegmentRow[]
-  readonly extents: readonly ExtentRow[]
-}
-
 /** All or nothing. Throws BackupRefused when there is a cluster in it. */
-export async function refill(db: Db, { epoch, hosts, disks, volumes, segments, extents }: Refill, nowMs: number): Promise<void> {
+export async function refill(db: Db, { epoch, hosts, disks, volumes, segments, extents }: ClusterRows, nowMs: number): Promise<void> {
   await db.tx(async (tx) => {
     await refuseFull(tx)
     for (const host of hosts) {

@@ -9,6 +9,7 @@ import type { Database, Statement } from 'sqlite3'
 import { chmod } from 'node:fs/promises'
 import { DbError, checkBinding } from './db.js'
 import type { Db, DbErrorKind, Reader, Row, SqlValue, Tx } from './db.js'
+import { createStatements } from './statements.js'
 
 /** Opens `path` (`:memory:` for tests and simulation: reads then go through the writer). Throws DbError when it can't be made safe. */
 export async function openSqlite(path: string): Promise<Db> {
@@ -51,32 +52,20 @@ export async function openSqlite(path: string): Promise<Db> {
 
 async function inTransaction<T>(connection: Connection, work: (tx: Tx) => Promise<T>): Promise<T> {
   await connection.exec('begin immediate')
-  let open = true
-  // Statements that the work did not wait for are waited for here: begun inside, they must not end outside.
-  const pending = new Set<Promise<unknown>>()
-  let failed: { readonly why: unknown } | undefined
-  const whileOpen = <R>(act: () => Promise<R>): Promise<R> => {
-    if (!open) return Promise.reject(new DbError('other', 'a transaction was used after its end'))
-    const statement = act()
-    const watched: Promise<unknown> = statement.catch((thrown: unknown) => { failed ??= { why: thrown } }).finally(() => pending.delete(watched))
-    pending.add(watched)
-    return statement
-  }
+  const statements = createStatements()
   try {
     const result = await work({
       forShare: '',
-      all: (sql, params) => whileOpen(() => connection.all(sql, params ?? [])),
-      get: (sql, params) => whileOpen(async () => (await connection.all(sql, params ?? []))[0]),
-      run: (sql, params) => whileOpen(() => connection.run(sql, params ?? [])),
+      all: (sql, params) => statements.run(() => connection.all(sql, params ?? [])),
+      get: (sql, params) => statements.run(async () => (await connection.all(sql, params ?? []))[0]),
+      run: (sql, params) => statements.run(() => connection.run(sql, params ?? [])),
     })
-    open = false
-    await Promise.all(pending)
+    const failed = await statements.end()
     if (failed) throw failed.why // PostgreSQL commits nothing after a failed statement: one behaviour for both
     await connection.exec('commit')
     return result
   } catch (thrown) {
-    open = false
-    await Promise.all(pending)
+    await statements.end()
     await connection.exec('rollback').catch(() => undefined) // after a failed commit there may be nothing to roll back
     throw thrown
   }
