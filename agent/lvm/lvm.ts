@@ -79,7 +79,8 @@ export function createLvm({ run, clock, dir, udev, types }: LvmOptions): Lvm {
           silent.delete(disk)
         })
         answer.catch(() => undefined)
-        const patience = clock.sleep(REPORT_MS + commands.length * COMMAND_MS, ended.signal).then((): never => {
+        const patience = clock.sleep(REPORT_MS + commands.length * COMMAND_MS, ended.signal).then(() => {
+          if (ended.signal.aborted) return answer // it came in that very moment
           silent.set(disk, began)
           throw doesNotAnswer(disk, device, clock.monoMs() - began)
         }, () => answer)
