@@ -44,7 +44,7 @@ export async function createStorageRole(options: StorageOptions): Promise<Storag
   return storageRole({ initiator, target: targetName(host), addresses: dataAddresses, record, pools, lio, log, clock })
 }
 
-interface Parts {
+export interface Parts {
   readonly initiator: string
   readonly target: string
   readonly addresses: readonly string[]
@@ -58,7 +58,7 @@ interface Parts {
 /** After a boot, how long exports wait for a manager's word before they come back as they were, ms. */
 const TOLD_MS = 10_000
 
-function storageRole({ initiator: self, target, addresses, record, pools, lio, log, clock }: Parts): StorageRole {
+export function storageRole({ initiator: self, target, addresses, record, pools, lio, log, clock }: Parts): StorageRole {
   let tail: Promise<unknown> = Promise.resolve()
   /** Changes of the export tree and of the record that it follows happen one at a time. */
   const oneAtATime = <T>(work: () => Promise<T>): Promise<T> => {
