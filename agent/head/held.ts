@@ -28,7 +28,7 @@ export interface Held {
   has(name: string): boolean
   /** What is told of volumes: where mirrors hold something I/O waits, for a new table, which is the manager's to order. */
   told(seen: readonly VolumeSeen[]): readonly VolumeSeen[]
-  /** These are its legs from now on, extent → block device: errors that they had before are not counted. */
+  /** These are its legs from now on, extent → block device: errors that they had before are not counted. To be called before its mirrors try anything on them. */
   count(volume: string, legs: ReadonlyMap<string, string>): Promise<void>
   /** Its mirrors have new tables, or are gone: what was held goes on. */
   released(volume: string): void
@@ -55,13 +55,13 @@ export function createHeld({ clock, log, onFound, writes = writesUnderWay, prese
   const background = new Set<Promise<void>>()
   /** Volume → its legs, with their devices and what was counted of them. */
   const counts = new Map<string, readonly { readonly extent: string; readonly device: string; readonly errors: number | undefined }[]>()
-  /** Legs of volumes that hold something, on which something failed. */
-  const blamed = new Set<string>()
+  /** Legs on which something failed, of volumes that hold something: extent → volume. */
+  const blamed = new Map<string, string>()
 
   async function blame(volume: string): Promise<void> {
     for (const { extent, device, errors: before } of counts.get(volume) ?? []) {
       const now = await errors(device)
-      if (before !== undefined && now !== undefined && now > before) blamed.add(extent)
+      if (before !== undefined && now !== undefined && now > before) blamed.set(extent, volume)
     }
   }
 
@@ -80,7 +80,7 @@ export function createHeld({ clock, log, onFound, writes = writesUnderWay, prese
     if (found.length === 0) return
     for (const volume of counts.keys()) if (found.some((name) => isOf(volume, name))) await blame(volume)
     for (const name of found) holding.add(name)
-    log.warn('mirrors hold writes though all their legs look well: a flush failed, and the kernel has forgotten on which leg', { devices: found, failed: [...blamed] })
+    log.warn('mirrors hold writes though all their legs look well: a flush failed, and the kernel has forgotten on which leg', { devices: found, failed: [...blamed.keys()] })
     await onFound(found)
   }
 
@@ -101,7 +101,7 @@ export function createHeld({ clock, log, onFound, writes = writesUnderWay, prese
     },
     released(volume) {
       for (const name of holding) if (isOf(volume, name)) holding.delete(name)
-      for (const { extent } of counts.get(volume) ?? []) blamed.delete(extent)
+      for (const [extent, of] of blamed) if (of === volume) blamed.delete(extent)
     },
     async stop() {
       await Promise.all(background)
@@ -119,7 +119,7 @@ function partsOf(index: number): readonly Part[] {
 }
 
 /** Where all of them had errors nothing tells the one that failed the flush: then it is only tried again. */
-function withBlame(segment: SegmentSeen, blamed: ReadonlySet<string>): SegmentSeen {
+function withBlame(segment: SegmentSeen, blamed: ReadonlyMap<string, string>): SegmentSeen {
   if (segment.legs.every((leg) => blamed.has(leg.extent))) return segment
   return { ...segment, legs: segment.legs.map((leg) => (leg.health === 'A' && blamed.has(leg.extent) ? { ...leg, health: 'F' } : leg)) }
 }
@@ -141,9 +141,15 @@ async function writesUnderWay(kernel: string): Promise<number> {
   return Number(writing)
 }
 
-/** Source: Linux drivers/scsi/scsi_sysfs.c, `ioerr_cnt`, in hexadecimal. A leg on this host has no such count. */
+/**
+ * Source: Linux drivers/scsi/scsi_sysfs.c, in hexadecimal: `ioerr_cnt`, and `iotmo_cnt` for commands that did not end in time, which the
+ * first leaves out (scsi_eh_flush_done_q() ends them itself). A leg on this host has no such counts, and older kernels lack the second.
+ */
 async function errorsOf(device: string): Promise<number | undefined> {
   const name = basename(await realpath(/^\d+:\d+$/.test(device) ? `/sys/dev/block/${device}` : device).catch(() => ''))
-  const text = await readFile(`/sys/block/${name}/device/ioerr_cnt`, 'utf8').catch(() => '')
-  return /^0x[0-9a-f]+\s*$/.test(text) ? Number(text.trim()) : undefined
+  const [errors, timeouts] = await Promise.all(['ioerr_cnt', 'iotmo_cnt'].map(async (count) => {
+    const text = await readFile(`/sys/block/${name}/device/${count}`, 'utf8').catch(() => '')
+    return /^0x[0-9a-f]+\s*$/.test(text) ? Number(text.trim()) : undefined
+  }))
+  return errors === undefined ? undefined : errors + (timeouts ?? 0)
 }

@@ -191,3 +191,9 @@ export function checkWish(wanted: VolumeWanted): void {
   }
   if (wanted.scope === 'whole' && total !== wanted.bytes) throw wrong(`its segments have ${total} bytes, not ${wanted.bytes}`)
 }
+
+/** Whether a leg is the only one of its segment that the volume can be read from. */
+export function isLastGood({ segments }: VolumeWanted, { extent }: { readonly extent: string }): boolean {
+  const good = segments.find(({ legs }) => legs.some((leg) => leg.extent === extent))?.legs.filter((leg) => leg.state === 'insync') ?? []
+  return good.length === 1 && good[0]?.extent === extent
+}

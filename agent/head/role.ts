@@ -14,6 +14,7 @@ import type { DevicePresent } from '../dm/present.js'
 import { formatSegment, nameOf, readUuid, segmentOf } from '../dm/table.js'
 import type { Part } from '../dm/table.js'
 import { createSessions } from '../iscsi/sessions.js'
+import { isGivenUp } from '../iscsi/sysfs.js'
 import type { HeadRole, StillMine } from '../roles.js'
 import { createBuilder } from './build.js'
 import { canRemember, createChanges, LIST_MS } from './changes.js'
@@ -24,7 +25,7 @@ import { refuseForeignLinks, removeLinks } from './link.js'
 import { copiedBytes, devicesOf, justMade, legsInUse, notReached, seenAfter, seenByStatus, seenOf, thereByStatus, thereOf } from './look.js'
 import { createPatience } from './patience.js'
 import { createMend } from './mend.js'
-import { checkWish, devicesWanted, stagesOf } from './plan.js'
+import { checkWish, devicesWanted, isLastGood, stagesOf } from './plan.js'
 import type { DeviceThere, HeadStep } from './plan.js'
 import { openVolumeRecords } from './record.js'
 import { refuseForeign, refuseStale } from './refuse.js'
@@ -162,7 +163,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     readonly unreachable: VolumeSeen['unreachable']
   }
 
-  /** Legs in use keep their device: no server has to answer for a table that only leaves somebody out. */
+  /** Legs in use keep their device: no server has to answer for a table that only leaves somebody out. One that the kernel has given up could stand in no new table. */
   async function legDevices(wanted: VolumeWanted, steps: readonly HeadStep[], inUse: ReadonlyMap<string, string>): Promise<LegDevices> {
     const named = new Set(steps.flatMap((step) => ((step.do === 'create' || step.do === 'reload') && step.table.kind === 'mirror' ? step.table.mirror.legs : [])))
     const legs = new Map(wanted.segments.flatMap((segment) => segment.legs).filter((leg) => named.has(leg.extent)).map((leg): [string, LegWanted] => [leg.extent, leg]))
@@ -170,7 +171,9 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     const unreachable: { readonly extent: string; readonly why: string }[] = []
     await Promise.all([...legs.values()].map(async (leg) => {
       try {
-        devices.set(leg.extent, inUse.get(leg.extent) ?? await localDevice(leg.extent) ?? await sessions.device(leg, wanted.chap))
+        const device = inUse.get(leg.extent) ?? await localDevice(leg.extent) ?? await sessions.device(leg, wanted.chap)
+        if (await isGivenUp(device, isLastGood(wanted, leg))) throw new Fault('agent failed', `its disk is offline on this head (${device}): commands to it did not end`)
+        devices.set(leg.extent, device)
       } catch (thrown) {
         if (!(thrown instanceof Fault) || (thrown.fault === 'wrong device' && leg.state === 'insync')) throw thrown
         unreachable.push({ extent: leg.extent, why: `${leg.host}: ${thrown.message}` })
@@ -277,6 +280,9 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       return notReached(wanted, legs.unreachable)
     }
     verified.delete(wanted.volume)
+    const used = new Set(wanted.segments.flatMap((segment) => segment.legs.map((leg) => leg.extent)))
+    const using = new Map([...inUse, ...legs.devices].filter(([extent]) => used.has(extent)))
+    await held.count(wanted.volume, using) // before the new tables try again what was held, which may fail at once
     await records.put(wanted) // before any effect, so that a restarted agent knows what is its own
     try {
       for (const stage of stages) await builder.build(stage.wanted, stage.steps, legs.devices, stillMine)
@@ -289,10 +295,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       watch()
     }
     changes.note(wanted)
-    const used = new Set(wanted.segments.flatMap((segment) => segment.legs.map((leg) => leg.extent)))
-    const using = new Map([...inUse, ...legs.devices].filter(([extent]) => used.has(extent)))
     verified.set(wanted.volume, using)
-    await held.count(wanted.volume, using)
     if (!wasThere) return told(justMade(wanted))
     pruneLater()
     const touched = new Set(steps.map((step) => segmentOf(step.part)))

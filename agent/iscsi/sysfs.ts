@@ -1,5 +1,5 @@
 /** What the kernel shows of iSCSI sessions and of the SCSI disks behind them. Reads only; no process is started. */
-import { access, readFile, readdir, realpath } from 'node:fs/promises'
+import { access, readFile, readdir, realpath, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 
 const SESSIONS = '/sys/class/iscsi_session'
@@ -62,6 +62,17 @@ export async function isPresent(disk: string): Promise<boolean> {
 /** Whether another block device (one of ours, or a stranger's) is built on this disk. */
 export async function isHeld(disk: string): Promise<boolean> {
   return (await readdir(`/sys/block/${disk}/holders`).catch(() => [])).length > 0
+}
+
+/**
+ * Whether the kernel opens this disk (`/dev/sdb` or `8:16`) for no new table: its error handling has given it up. `again`: it is asked to
+ * take the disk back, as open-iscsi does after a login. Source: Linux drivers/scsi, scsi_device_online() and store_state_field().
+ */
+export async function isGivenUp(device: string, again: boolean): Promise<boolean> {
+  const disk = device.startsWith('/dev/') ? `/sys/block/${basename(device)}` : `/sys/dev/block/${device}`
+  const state = async (): Promise<string> => (await readFile(`${disk}/device/state`, 'utf8').catch(() => '')).trim()
+  if (again && await state() === 'offline') await writeFile(`${disk}/device/state`, 'running').catch(() => undefined)
+  return ['offline', 'transport-offline'].includes(await state())
 }
 
 /** The extent behind a device number such as `8:16`: a LUN by its serial number, a local leg by its logical volume's name. */

@@ -34,6 +34,15 @@ export function decideLoss(legs: readonly LegFacts[], lost: (leg: LegFacts) => s
 }
 
 /**
+ * A disk that does not answer its own server holds up every write to its legs, for some 11 s each time before the head can tell, and
+ * whatever is copied from there. So its legs leave as soon as the server says so, wherever a good one stands that can be reached.
+ */
+export function decideSilent(legs: readonly LegFacts[], silent: (leg: LegFacts) => boolean, reachable: (leg: LegFacts) => boolean): LossDecision {
+  if (!legs.some((leg) => leg.state === 'insync' && reachable(leg) && !silent(leg))) return { kind: 'nothing lost' }
+  return decideLoss(legs, (leg) => (silent(leg) ? 'its disk does not answer' : undefined))
+}
+
+/**
  * After a head went down without detaching, in-sync legs may differ where writes were in flight. One of them becomes the source;
  * the others are copied to before they count again. The source is the first in-sync leg that can be reached (its server answers, its disk is well), else the first.
  * Gives undefined when there is nothing to equalise (one in-sync leg, or none).

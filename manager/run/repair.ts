@@ -3,6 +3,8 @@
  * the scheduler which copies may run (plan/schedule.ts), commits, and kicks the volumes concerned. It never waits for a host.
  */
 import type { Settings } from '../state/settings.js'
+import { decideSilent } from '../plan/segment.js'
+import type { LegFacts } from '../plan/segment.js'
 import { planRepair, retryIn } from '../plan/repair.js'
 import type { LegPlace, RepairLeg, RepairPlan } from '../plan/repair.js'
 import { placeLegs } from '../plan/place-legs.js'
@@ -20,9 +22,10 @@ import type { Reader } from '../store/db.js'
 import type { ChangeTx } from '../store/store.js'
 import { addExtent, changeLayout, dropExtent, extentsOf, raiseGeneration, segmentsInDoubt, segmentsOf, setLeg, setSince, setSpare, updateVolume, volumeById } from '../store/volumes.js'
 import { copyWanted, sinceOfLost, sinceOfSpare } from '../plan/changed.js'
+import { segmentFacts } from './facts.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
-import { sinceNow } from './loss.js'
+import { commitStale, sinceNow } from './loss.js'
 import { watchMoves } from './moves.js'
 import type { Next } from './work.js'
 
@@ -92,9 +95,10 @@ interface Looked {
 async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: string, indices: ReadonlySet<number>): Promise<Looked | undefined> {
   const volume = await volumeById(tx, id)
   if (!volume || volume.phase === 'creating') return undefined
-  const extents = await extentsOf(tx, id)
   const segments = (await segmentsOf(tx, id)).filter((segment) => indices.has(segment.index))
   const result = { wishes: [] as Wish[], againInMs: LOOK_AGAIN_MS, kick: false, spares: false, released: [] as string[] }
+  result.kick = volume.phase === 'attached' && await leaveSilent(cluster, tx, facts, volume, segments)
+  const extents = await extentsOf(tx, id)
   const obstacles: string[] = []
   for (const segment of segments) {
     const mine = extents.filter((extent) => extent.segment === segment.index)
@@ -115,6 +119,20 @@ async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: st
   }
   await tellObstacles(cluster, tx, volume, obstacles)
   return result
+}
+
+/** Nobody waits for the disks of a detached volume: its legs are as good as they were. */
+async function leaveSilent(cluster: Cluster, tx: ChangeTx, facts: Facts, volume: VolumeRow, segments: readonly SegmentRow[]): Promise<boolean> {
+  const extents = await extentsOf(tx, volume.id)
+  const stateOf = (leg: LegFacts): string | undefined => facts.disks.get(leg.disk)?.state
+  let left = false
+  for (const segment of segmentFacts({ segments, extents })) {
+    const loss = decideSilent(segment.legs, (leg) => stateOf(leg) === 'failed', (leg) => online(cluster, leg.host) && stateOf(leg) === 'ready')
+    if (loss.kind !== 'drop') continue
+    await commitStale(cluster, tx, { volume, extents }, segment, loss.extents, 'its disk does not answer its server')
+    left = true
+  }
+  return left
 }
 
 function planFor(cluster: Cluster, facts: Facts, volume: VolumeRow, extents: readonly ExtentRow[]): RepairPlan {

@@ -81,6 +81,16 @@ describe('a mirror that something happened to, and whose legs look well', () => 
     expect([letters(await after([4], { failed: ['8:144'] })), letters(await after([4], { failed: ['8:112'] }))]).to.deep.equal(['AF', 'FA'])
   })
 
+  it('loses it once: a leg that has left its volume meanwhile comes back without that', async () => {
+    const { held } = await after([4], { failed: ['8:144'] })
+    await held.count(ID, new Map([['b'.repeat(32), '8:112']]))
+    held.released(ID)
+    await held.count(ID, new Map([['b'.repeat(32), '8:112'], ['c'.repeat(32), '8:144']]))
+    held.search([volume('none')], [SEGMENT], new Map([[SEGMENT, [well]]]))
+    await held.stop()
+    expect([held.has(SEGMENT), letters({ held })]).to.deep.equal([true, 'AA'])
+  })
+
   it('loses none when all disks had errors, or none', async () => {
     expect([letters(await after([4], { failed: ['8:112', '8:144'] })), letters(await after([4]))]).to.deep.equal(['AA', 'AA'])
   })

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { checkWish, devicesWanted, planVolume } from '../../../../agent/head/plan.js'
+import { checkWish, devicesWanted, isLastGood, planVolume } from '../../../../agent/head/plan.js'
 import type { DeviceThere, HeadStep } from '../../../../agent/head/plan.js'
 import type { LegWanted, VolumeWanted } from '../../../../lib/wire/agent.js'
 import { sectors } from '../../../../lib/units.js'
@@ -71,6 +71,16 @@ describe('what a head does for a volume', () => {
       expect(plan(volume(), there(volume(), { body: { table: { kind: 'concatenation', pieces } } })), String(pieces.length)).to.deep.equal(['reload body'])
     }
     expect(plan(volume(), there(volume(), { body: { table: undefined } }))).to.deep.equal(['reload body'])
+  })
+})
+
+describe('the last good leg of a segment', () => {
+  it('is the one in sync beside which no other is, whatever stands beside it otherwise', () => {
+    const good = (second: LegWanted['state']): readonly boolean[] => {
+      const wanted = volume({ legs: [leg(one, 'st1'), leg(two, 'st2', second)] })
+      return wanted.segments.flatMap((segment) => segment.legs.map((each) => isLastGood(wanted, each)))
+    }
+    expect([good('insync'), good('syncing')]).to.deep.equal([[false, false], [true, false]])
   })
 })
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { chooseSource, decideLoss, tableOrder } from '../../../../manager/plan/segment.js'
+import { chooseSource, decideLoss, decideSilent, tableOrder } from '../../../../manager/plan/segment.js'
 import type { LegFacts } from '../../../../manager/plan/segment.js'
 import { legStates } from '../../../../lib/model.js'
 
@@ -33,6 +33,20 @@ describe('a lost leg', () => {
       const left = legs.filter((each) => each.state === 'insync' && !decision.extents.includes(each.extent))
       expect(left.length).to.equal(decision.remaining).and.to.be.greaterThan(0)
     }))
+  })
+})
+
+describe('a leg whose disk does not answer its server', () => {
+  const silent = (host: string) => (each: LegFacts): boolean => each.host === host
+  it('leaves at once when a good one can be reached, also one that is being copied to', () => {
+    expect(decideSilent([leg('st1', 'insync'), leg('st2', 'insync')], silent('st1'), () => true)).to.deep.equal({ kind: 'drop', extents: ['extent of st1'], remaining: 1 })
+    expect(decideSilent([leg('st1', 'insync'), leg('st2', 'syncing')], silent('st2'), () => true)).to.deep.equal({ kind: 'drop', extents: ['extent of st2'], remaining: 1 })
+  })
+
+  it('stays when no other good one can be reached: it may answer again before that one', () => {
+    expect(decideSilent([leg('st1', 'insync'), leg('st2', 'insync')], silent('st1'), (each) => each.host !== 'st2').kind).to.equal('nothing lost')
+    expect(decideSilent([leg('st1', 'insync'), leg('st2', 'syncing')], silent('st1'), () => true).kind).to.equal('nothing lost')
+    expect(decideSilent([leg('st1', 'insync'), leg('st2', 'insync')], () => true, () => true).kind).to.equal('nothing lost')
   })
 })
 
