@@ -148,6 +148,7 @@ const verbs = {
     if (['up', 'shell', 'disk'].includes(afterName.find((arg) => !arg.startsWith('-')) ?? '')) {
       const obstacle = labObstacle()
       if (obstacle !== '') fail(`the lab can't run here: ${obstacle}`)
+      if (args.includes('postgres')) debianPackages({ psql: 'postgresql' }, 'a lab with PostgreSQL')
     }
     build()
     handOver(join(top, 'dist/tools/lab/main.js'), args)

@@ -2,31 +2,40 @@
 import { setTimeout } from 'node:timers/promises'
 import { apiMethods } from '../../lib/api/methods.js'
 import type { ApiName, ApiParams, ApiResult } from '../../lib/api/methods.js'
+import { Fault } from '../../lib/faults.js'
 import { loadTls } from '../../lib/host/pki.js'
 import { createRpcClient, TransportError } from '../../lib/rpc/client.js'
 import type { RpcClient } from '../../lib/rpc/client.js'
 import type { Lab } from './lab.js'
 
-const clients = new WeakMap<Lab, Promise<RpcClient>>()
+/** A client of each manager, the one that answered last first. */
+const clients = new WeakMap<Lab, Promise<RpcClient[]>>()
 
-async function connect(lab: Lab): Promise<RpcClient> {
-  return createRpcClient({ url: `unix:${lab.managerSocket}`, tls: await loadTls(lab.adminTlsDir) })
+async function connect(lab: Lab): Promise<RpcClient[]> {
+  const tls = await loadTls(lab.adminTlsDir)
+  return lab.managerUrls.map((url) => createRpcClient({ url, tls }))
 }
 
 const PAUSE_MS = 100
+/** What says nothing of the question: another manager, or the same one later, may answer it. */
+const elsewhere: readonly string[] = ['not active', 'state unavailable']
 
-/** One question, asked again while the manager is not there, for `timeoutMs` in all. Rejects as the RPC client does. */
+/** One question, asked again while no manager is there that is active, for `timeoutMs` in all. Rejects as the RPC client does. */
 export async function ask<N extends ApiName>(lab: Lab, name: N, params: ApiParams<N>, timeoutMs = 10_000): Promise<ApiResult<N>> {
-  const client = clients.get(lab) ?? connect(lab)
-  clients.set(lab, client)
+  const known = clients.get(lab) ?? connect(lab)
+  clients.set(lab, known)
   const until = performance.now() + timeoutMs
   for (;;) {
+    const all = await known
     const left = until - performance.now()
     try {
-      const answer = await (await client).call(apiMethods[name].name, [params], { timeoutMs: Math.max(left, PAUSE_MS) })
+      const answer = await all[0]?.call(apiMethods[name].name, [params], { timeoutMs: Math.max(left / all.length, PAUSE_MS) })
       return apiMethods[name].result.parse(answer, '') as ApiResult<N>
     } catch (thrown) {
-      if (!(thrown instanceof TransportError) || thrown.kind === 'aborted' || left <= PAUSE_MS) throw thrown
+      const again = thrown instanceof TransportError ? thrown.kind !== 'aborted' : thrown instanceof Fault && elsewhere.includes(thrown.fault)
+      if (!again || left <= PAUSE_MS) throw thrown
+      const first = all.shift()
+      if (first) all.push(first)
       await setTimeout(PAUSE_MS)
     }
   }

@@ -1,4 +1,5 @@
 /** The scripts that turn a bare kernel into a lab host. Root is the outer machine's own `/`, read-only, with a memory overlay on it. */
+import { hasAgent } from './plan.js'
 import type { HostPlan } from './plan.js'
 
 /** First process: puts the overlay over the outer root. Needs nothing but bash, mount and insmod. */
@@ -36,9 +37,24 @@ n=0; for d in b c d e f g h i j k l m; do
 done
 head=no; case $lab_kind in head|both) head=head;; esac
 daemon=; case $lab_daemon in manager) daemon="node --enable-source-maps $lab_dist/manager/main.js --config /etc/vsky/manager.toml";;
+  database) daemon="bash /etc/vsky/postgres.sh $lab_control";;
   agent) daemon="env UV_THREADPOOL_SIZE=64 node --enable-source-maps $lab_dist/agent/main.js --config /etc/vsky/agent.toml";; esac
 node $lab_dist/tools/lab/guest.js $lab_control $head $daemon
 echo "lab: the guest process ended"; poweroff -f
+`
+
+/** What `db1` runs as its service: PostgreSQL from Debian's package, its data on the host's own disk, made at the first start. */
+export const postgres = `#!/bin/bash
+as() { setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; }
+bin=$(ls -d /usr/lib/postgresql/*/bin | tail -n 1); data=/var/lib/vsky/postgres
+if [ ! -e $data ]; then
+  rm -rf $data.new; install -d -o postgres -g postgres -m 700 $data.new
+  as $bin/initdb -D $data.new -A trust --no-locale -E UTF8 && echo "hostssl all all 10.78.0.0/24 trust clientcert=verify-ca" >> $data.new/pg_hba.conf && sync && mv $data.new $data || exit 1
+fi
+rm -f $data/postmaster.pid; tls=/run/postgres-tls; rm -rf $tls; install -d -o postgres -m 700 $tls; install -o postgres -m 600 /etc/vsky/tls/*.pem $tls/
+exec setpriv --reuid=postgres --regid=postgres --clear-groups $bin/postgres -D $data -c listen_addresses=$1 -c unix_socket_directories= \\
+  -c ssl=on -c ssl_cert_file=$tls/cert.pem -c ssl_key_file=$tls/key.pem -c ssl_ca_file=$tls/ca.pem \\
+  -c shared_buffers=16MB -c min_wal_size=32MB -c max_wal_size=64MB -c max_connections=40
 `
 
 export interface BootPlan {
@@ -65,6 +81,6 @@ export function kernelArguments({ run, boot, host, dist, daemon, memoryMiB, netn
     `vec1:transport=tap,ifname=${host.controlLink},depth=64,gro=1,mac=${host.mac.control}`,
     ...images.map((image, index) => `ubd${index}=${image}`),
     `lab_name=${host.name}`, `lab_kind=${host.kind}`, `lab_run=${boot}`, `lab_dist=${dist}`, `lab_data=${host.dataAddress}`, `lab_control=${host.controlAddress}`,
-    `lab_disks=${Math.max(0, images.length - 1)}`, `lab_daemon=${daemon ? (host.kind === 'manager' ? 'manager' : 'agent') : 'none'}`,
+    `lab_disks=${Math.max(0, images.length - 1)}`, `lab_daemon=${daemon ? (hasAgent(host) ? 'agent' : host.kind) : 'none'}`,
   ]
 }

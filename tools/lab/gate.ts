@@ -1,13 +1,14 @@
 /**
  * The door between the outer machine and a lab's network: a process inside the lab's name space that listens on socket files (they
  * belong to no network), so that nothing of the outer network is touched. `exec.sock`: the first line says where to connect.
- * `manager.sock`: goes to the first manager that takes the connection.
+ * `NAME.sock`: a manager, of those that are given as NAME=ADDRESS.
  */
 import { connect, createServer } from 'node:net'
 import type { Socket } from 'node:net'
 import { rmSync } from 'node:fs'
 
 const [folder = '', ...managers] = process.argv.slice(2)
+const MANAGER_PORT = 8881
 
 function join(left: Socket, right: Socket): void {
   left.pipe(right)
@@ -46,19 +47,18 @@ function onExec(client: Socket): void {
   client.on('data', read)
 }
 
-async function onManager(client: Socket): Promise<void> {
+function onManager(client: Socket, address: string): void {
   client.on('error', () => undefined)
-  for (const manager of managers) {
-    try {
-      join(client, await dial(manager, 8881))
-      return
-    } catch {
-      continue // the next one, then
-    }
-  }
-  client.destroy()
+  dial(address, MANAGER_PORT).then((manager) => { join(client, manager) }, () => client.destroy())
 }
 
-for (const name of ['exec.sock', 'manager.sock']) rmSync(`${folder}/${name}`, { force: true })
-createServer({ pauseOnConnect: false, allowHalfOpen: true }, onExec).listen(`${folder}/exec.sock`)
-createServer({ pauseOnConnect: true, allowHalfOpen: true }, (client) => { void onManager(client) }).listen(`${folder}/manager.sock`)
+function listen(name: string, onClient: (client: Socket) => void, pauseOnConnect: boolean): void {
+  rmSync(`${folder}/${name}.sock`, { force: true })
+  createServer({ pauseOnConnect, allowHalfOpen: true }, onClient).listen(`${folder}/${name}.sock`)
+}
+
+listen('exec', onExec, false)
+for (const manager of managers) {
+  const [name = '', address = ''] = manager.split('=')
+  listen(name, (client) => { onManager(client, address) }, true)
+}

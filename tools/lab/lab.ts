@@ -5,22 +5,20 @@
  */
 import { spawn } from 'node:child_process'
 import { closeSync, existsSync, openSync } from 'node:fs'
-import { mkdir, open, readFile, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createAuthority, issueCertificate, loadTls } from '../../lib/host/pki.js'
-import { createRpcClient } from '../../lib/rpc/client.js'
-import { apiMethods } from '../../lib/api/methods.js'
-import type { DiskView, HostView } from '../../lib/api/views.js'
-import { kernelArguments, stage1, stage2 } from './boot.js'
-import { answerOf } from './ask.js'
+import { createAuthority, issueCertificate } from '../../lib/host/pki.js'
+import { kernelArguments, postgres, stage1, stage2 } from './boot.js'
+import { answerOf, ask } from './ask.js'
 import { LabError, command, run } from './command.js'
 import { callGuest } from './guest-call.js'
 import type { ExecOptions, ExecResult } from './guest-call.js'
 import type { ServiceVerb } from './frames.js'
-import { configOf, planHosts } from './plan.js'
+import { configOf, hasAgent, planHosts } from './plan.js'
 import type { HostPlan, LabWish } from './plan.js'
 import { Faults } from './disk-faults.js'
-import { addCut, clearCuts, makeNetwork, namespaceOf, namespacePids, removeNamespace } from './network.js'
+import { checkMachine, kernelPids, kill, makeImage } from './machine.js'
+import { addCut, clearCuts, makeNetwork, namespaceOf, removeNamespace } from './network.js'
 import type { Cut } from './network.js'
 import { removeFolder } from './wreck.js'
 
@@ -30,8 +28,6 @@ export type { ExecOptions, ExecResult } from './guest-call.js'
 const MEMORY_MIB = 320
 const STATE_DISK_BYTES = 192 * 1024 * 1024
 const BOOT_MS = 60_000
-/** For a few hosts with little on their disks; images are sparse. */
-const SHM_BYTES_MIN = 2 * 1024 ** 3
 
 /** Where labs live: one folder each, in memory. */
 export function folderOf(name: string): string {
@@ -69,7 +65,7 @@ export class Lab {
 
   /** Makes a lab and waits until it can be used. Throws LabError; what was made by then is removed again. */
   static async up(wish: LabWish, say: (line: string) => void = () => undefined): Promise<Lab> {
-    await checkMachine()
+    await checkMachine(wish)
     const folder = folderOf(wish.name)
     try {
       await mkdir(folder, { mode: 0o700 })
@@ -113,11 +109,14 @@ export class Lab {
   }
 
   get #bootFolder(): string { return bootFolderOf(this.name) }
-  get managerSocket(): string { return join(this.folder, 'manager.sock') }
+  /** Where its managers are asked: the active one answers, others say that they are not. */
+  get managerUrls(): readonly string[] {
+    return this.hosts.filter((host) => host.kind === 'manager').map((host) => `unix:${join(this.folder, `${host.name}.sock`)}`)
+  }
   get adminTlsDir(): string { return join(this.folder, 'tls-admin') }
-  /** What the CLI needs to reach this lab's manager. */
+  /** What the CLI needs to reach this lab's managers. */
   get environment(): Readonly<Record<string, string>> {
-    return { VSKY_MANAGER: `unix:${this.managerSocket}`, VSKY_TLS_DIR: this.adminTlsDir }
+    return { VSKY_MANAGER: this.managerUrls.join(','), VSKY_TLS_DIR: this.adminTlsDir }
   }
 
   host(name: string): HostPlan {
@@ -223,29 +222,21 @@ export class Lab {
 
   /** Waits until every agent is heard and every configured disk is ready. Throws LabError with what is missing. */
   async waitRegistered(timeoutMs = 90_000): Promise<void> {
-    const client = createRpcClient({ url: `unix:${this.managerSocket}`, tls: await loadTls(this.adminTlsDir) })
     const until = performance.now() + timeoutMs
-    const agents = this.hosts.filter((host) => host.kind !== 'manager')
+    const agents = this.hosts.filter(hasAgent)
     const disks = this.wish.registerDisks ? agents.reduce((sum, host) => sum + host.disks, 0) : 0
     let missing = 'the manager does not answer'
-    try {
-      while (performance.now() < until) {
-        try {
-          const [hosts, known] = await Promise.all([
-            client.call(apiMethods.hostList.name, [{}], { timeoutMs: 3000 }).then((value): readonly HostView[] => apiMethods.hostList.result.parse(value, '')),
-            client.call(apiMethods.diskList.name, [{}], { timeoutMs: 3000 }).then((value): readonly DiskView[] => apiMethods.diskList.result.parse(value, '')),
-          ])
-          const away = agents.filter((agent) => !hosts.some((host) => host.name === agent.name && host.state === 'online')).map((agent) => agent.name)
-          const ready = known.filter((disk) => disk.state === 'ready').length
-          if (away.length === 0 && ready >= disks) return
-          missing = away.length > 0 ? `not heard of: ${away.join(', ')}` : `${ready} of ${disks} disks are ready`
-        } catch {
-          // not yet
-        }
-        await new Promise((resolve) => setTimeout(resolve, 200))
+    while (performance.now() < until) {
+      try {
+        const [hosts, known] = await Promise.all([ask(this, 'hostList', {}, 3000), ask(this, 'diskList', {}, 3000)])
+        const away = agents.filter((agent) => !hosts.some((host) => host.name === agent.name && host.state === 'online')).map((agent) => agent.name)
+        const ready = known.filter((disk) => disk.state === 'ready').length
+        if (away.length === 0 && ready >= disks) return
+        missing = away.length > 0 ? `not heard of: ${away.join(', ')}` : `${ready} of ${disks} disks are ready`
+      } catch {
+        // not yet
       }
-    } finally {
-      client.close()
+      await new Promise((resolve) => setTimeout(resolve, 200))
     }
     throw new LabError(`lab ${this.name}: after ${Math.round(timeoutMs / 1000)} s ${missing}`)
   }
@@ -307,7 +298,7 @@ export class Lab {
     await Promise.all(this.hosts.map(async (host) => {
       const folder = join(this.#bootFolder, 'conf', host.name)
       await mkdir(folder, { recursive: true })
-      const { file, text } = configOf(host, this.hosts, this.wish)
+      const { file, text } = host.kind === 'database' ? { file: 'postgres.sh', text: postgres } : configOf(host, this.hosts, this.wish)
       await writeFile(join(folder, file), text)
       await issueCertificate(run, authority, {
         commonName: host.name, role: host.kind === 'manager' ? 'manager' : 'agent', hosts: [host.controlAddress, host.name], outDir: join(folder, 'tls'),
@@ -316,7 +307,7 @@ export class Lab {
   }
 
   #openGate(): void {
-    const managers = this.hosts.filter((host) => host.kind === 'manager').map((host) => host.controlAddress)
+    const managers = this.hosts.filter((host) => host.kind === 'manager').map((host) => `${host.name}=${host.controlAddress}`)
     this.#spawn('gate', ['netns', 'exec', namespaceOf(this.name), process.execPath, join(this.wish.dist, 'tools/lab/gate.js'), this.folder, ...managers])
   }
 
@@ -347,46 +338,4 @@ export class Lab {
     const console_ = await readFile(join(this.folder, `${host.name}.console`), 'utf8').catch(() => '')
     throw new LabError(`${host.name} did not come up within ${BOOT_MS / 1000} s; the end of its console:\n${console_.split('\n').slice(-40).join('\n')}`)
   }
-}
-
-async function makeImage(path: string, bytes: bigint): Promise<void> {
-  const file = await open(path, 'wx', 0o600)
-  try {
-    await file.truncate(Number(bytes))
-  } finally {
-    await file.close()
-  }
-}
-
-/** Processes of one host's kernel: those in the lab's name space whose command line names it. */
-async function kernelPids(namespace: string, ...marks: readonly string[]): Promise<readonly number[]> {
-  const found = await Promise.all((await namespacePids(namespace)).map(async (pid) => {
-    const text = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
-    const words = text.split(/[\0 ]/)
-    return marks.every((mark) => words.includes(mark)) ? [pid] : []
-  }))
-  return found.flat()
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // ended already
-  }
-}
-
-/** Debian packages that a lab needs; tools/go.mjs installs them. */
-const needed: readonly (readonly [program: string, fromPackage: string])[] = [
-  ['linux.uml', 'user-mode-linux'], ['uml_mconsole', 'uml-utilities'], ['modprobe', 'kmod'], ['lvm', 'lvm2'], ['dmsetup', 'dmsetup'], ['iscsid', 'open-iscsi'],
-  ['fio', 'fio'], ['ip', 'iproute2'], ['nft', 'nftables'], ['mkfs.ext4', 'e2fsprogs'], ['openssl', 'openssl'],
-]
-
-async function checkMachine(): Promise<void> {
-  if (process.getuid?.() !== 0) throw new LabError('the lab needs root: it makes network name spaces and links')
-  const missing = needed.filter(([program]) => !['/usr/bin', '/usr/sbin', '/bin', '/sbin'].some((dir) => existsSync(join(dir, program)))).map(([, name]) => name)
-  if (missing.length > 0) throw new LabError(`the lab needs Debian packages that are not installed: apt-get install ${missing.join(' ')}`)
-  if (!existsSync('/dev/net/tun')) throw new LabError('the lab needs /dev/net/tun: modprobe tun, or let the container have it')
-  const { bavail, bsize } = await statfs('/dev/shm')
-  if (bavail * bsize < SHM_BYTES_MIN) throw new LabError(`the lab keeps memory and disks of its hosts in /dev/shm, where ${bavail * bsize} bytes are free: it needs ${SHM_BYTES_MIN} at least (mount -o remount,size=8G /dev/shm, or give the container more)`)
 }

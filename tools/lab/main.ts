@@ -24,7 +24,7 @@ const diskNumber = (text: string): number => {
 }
 
 program.command('up').description('starts the hosts and waits until all agents have registered')
-  .option('--managers <n>').option('--storage <n>').option('--heads <n>').option('--disks <n>', 'data disks of each storage server').option('--disk-size <size>')
+  .option('--managers <n>').addOption(new Option('--db <engine>', 'where managers keep their state; several need postgres').choices(['sqlite', 'postgres'])).option('--storage <n>').option('--heads <n>').option('--disks <n>', 'data disks of each storage server').option('--disk-size <size>')
   .option('--zones <n>', 'failure domains the storage servers are dealt out over').option('--both <n>', 'how many storage servers are heads as well')
   .option('--extent-size <size>').option('--no-daemons', 'kernels only').option('--no-register-disks', 'leave the disks to "vsky disk add"')
   .option('--dist <dir>', 'compiled JavaScript for the hosts')

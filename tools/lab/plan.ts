@@ -3,7 +3,10 @@ import { parseSize } from '../../lib/units.js'
 
 export interface LabWish {
   readonly name: string
+  /** More than one: they share a database of PostgreSQL. */
   readonly managers: number
+  /** Where managers keep their state: a file of the first one's, or a host of its own. */
+  readonly database: 'sqlite' | 'postgres'
   readonly storage: number
   readonly heads: number
   /** Data disks of each storage server. */
@@ -23,10 +26,15 @@ export interface LabWish {
 }
 
 export const defaultWish = {
-  name: 'lab', managers: 1, storage: 3, heads: 2, disks: 2, diskBytes: 2n * 1024n ** 3n, zones: 0, both: 0, extentSize: '512MiB', daemons: true, registerDisks: true,
+  name: 'lab', managers: 1, database: 'sqlite', storage: 3, heads: 2, disks: 2, diskBytes: 2n * 1024n ** 3n, zones: 0, both: 0, extentSize: '512MiB', daemons: true, registerDisks: true,
 } as const satisfies Omit<LabWish, 'dist'>
 
-export type HostKind = 'manager' | 'storage' | 'head' | 'both'
+export type HostKind = 'database' | 'manager' | 'storage' | 'head' | 'both'
+
+/** Whether a Vsky agent runs there. */
+export function hasAgent({ kind }: { readonly kind: HostKind }): boolean {
+  return kind !== 'manager' && kind !== 'database'
+}
 
 export interface HostPlan {
   readonly name: string
@@ -42,8 +50,8 @@ export interface HostPlan {
   readonly disks: number
 }
 
-/** The hosts of a lab: mgrN at .10+N, stN at .20+N, hdN at .60+N. */
-export function planHosts(wish: Pick<LabWish, 'managers' | 'storage' | 'heads' | 'disks' | 'zones' | 'both'>): readonly HostPlan[] {
+/** The hosts of a lab: db1 at .6, mgrN at .10+N, stN at .20+N, hdN at .60+N. */
+export function planHosts(wish: Pick<LabWish, 'managers' | 'database' | 'storage' | 'heads' | 'disks' | 'zones' | 'both'>): readonly HostPlan[] {
   const make = (kind: HostKind, prefix: string, base: number, count: number): readonly HostPlan[] => Array.from({ length: count }, (_, index) => {
     const last = base + index + 1
     const hex = last.toString(16).padStart(2, '0')
@@ -56,7 +64,7 @@ export function planHosts(wish: Pick<LabWish, 'managers' | 'storage' | 'heads' |
       disks: kind === 'storage' ? wish.disks : 0,
     }
   })
-  return [...make('manager', 'mgr', 10, wish.managers), ...make('storage', 'st', 20, wish.storage), ...make('head', 'hd', 60, wish.heads)]
+  return [...make('database', 'db', 5, wish.database === 'postgres' ? 1 : 0), ...make('manager', 'mgr', 10, wish.managers), ...make('storage', 'st', 20, wish.storage), ...make('head', 'hd', 60, wish.heads)]
 }
 
 /** Limits: one address block, and ubd's 16 disks of which the first is the host's own. */
@@ -76,21 +84,30 @@ export function readWish(options: Readonly<Record<string, string | boolean | und
   }
   const size = options.diskSize === undefined ? defaultWish.diskBytes : parseSize(String(options.diskSize))
   if (size === undefined || size < 64n * 1024n ** 2n) problems.push(`--disk-size takes a size of at least 64MiB, not ${JSON.stringify(options.diskSize)}`)
+  const database = options.db ?? defaultWish.database
+  if (database !== 'sqlite' && database !== 'postgres') problems.push(`--db takes sqlite or postgres, not ${JSON.stringify(database)}`)
   const name = typeof options.lab === 'string' ? options.lab : defaultWish.name
   if (!/^[a-z0-9][a-z0-9-]{0,19}$/.test(name)) problems.push(`--lab takes 1 to 20 lower-case letters, digits and dashes, not ${JSON.stringify(name)}`)
   const wish: LabWish = {
-    name, managers: count('managers'), storage: count('storage'), heads: count('heads'), disks: count('disks'), zones: count('zones'), both: count('both'),
+    name, managers: count('managers'), database: database === 'postgres' ? database : 'sqlite', storage: count('storage'), heads: count('heads'), disks: count('disks'), zones: count('zones'), both: count('both'),
     diskBytes: size ?? defaultWish.diskBytes, extentSize: typeof options.extentSize === 'string' ? options.extentSize : defaultWish.extentSize,
     daemons: options.daemons !== false, registerDisks: options.registerDisks !== false, dist: typeof options.dist === 'string' ? options.dist : dist,
   }
+  if (database === 'sqlite' && wish.managers > 1) problems.push('--managers: several share a database on a host of its own, which --db postgres makes')
   return { wish, problems }
+}
+
+/** Both sides show the certificates that they have anyway. */
+function databaseUrl({ controlAddress }: HostPlan): string {
+  return `postgres://postgres@${controlAddress}/postgres?sslrootcert=/etc/vsky/tls/ca.pem&sslcert=/etc/vsky/tls/cert.pem&sslkey=/etc/vsky/tls/key.pem`
 }
 
 /** The configuration of a host's daemon, as it finds it in /etc/vsky. */
 export function configOf(host: HostPlan, hosts: readonly HostPlan[], wish: LabWish): { readonly file: string; readonly text: string } {
   const lines = [`name = "${host.name}"`, `state_dir = "/var/lib/vsky"`, `tls_dir = "/etc/vsky/tls"`]
   if (host.kind === 'manager') {
-    return { file: 'manager.toml', text: [...lines, `listen = "${host.controlAddress}:8881"`, `extent_size = "${wish.extentSize}"`, ''].join('\n') }
+    const database = hosts.filter((each) => each.kind === 'database').flatMap((each) => [`database = "${databaseUrl(each)}"`, 'database_unreplicated = true'])
+    return { file: 'manager.toml', text: [...lines, ...database, `listen = "${host.controlAddress}:8881"`, `extent_size = "${wish.extentSize}"`, ''].join('\n') }
   }
   const roles = host.kind === 'both' ? ['storage', 'head'] : [host.kind]
   const managers = hosts.filter((each) => each.kind === 'manager').map((each) => `https://${each.controlAddress}:8881`)

@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import type { VolumeView } from '../../lib/api/views.js'
 import type { Lab } from './lab.js'
+import { hasAgent } from './plan.js'
 import { LabError } from './lab.js'
 
 export interface WriterResult {
@@ -49,7 +50,7 @@ true`
 
 /** What of Vsky's making is left on any host, and in the manager's books. Empty when everything was deleted. */
 export async function leftovers(lab: Lab): Promise<readonly string[]> {
-  const found = await Promise.all(lab.hosts.filter((host) => host.kind !== 'manager' && lab.powered(host.name)).map(async (host) => {
+  const found = await Promise.all(lab.hosts.filter((host) => hasAgent(host) && lab.powered(host.name)).map(async (host) => {
     const text = await lab.must(host.name, ['bash', '-c', search])
     return text.split('\n').filter((line) => line !== '').map((line) => `${host.name}: ${line}`)
   }))

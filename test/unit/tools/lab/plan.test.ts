@@ -7,7 +7,7 @@ import type { LabWish } from '../../../../tools/lab/plan.js'
 
 const wishOf = (more: Partial<LabWish> = {}): LabWish => ({ ...defaultWish, dist: '/dist', ...more })
 const anyWish = fc.record({
-  managers: fc.integer({ min: 1, max: 5 }), storage: fc.nat(30), heads: fc.nat(30), disks: fc.nat(12), zones: fc.nat(30), both: fc.nat(30), registerDisks: fc.boolean(), extentSize: fc.constantFrom('64MiB', '512MiB', '1GiB'),
+  managers: fc.integer({ min: 1, max: 5 }), database: fc.constantFrom('sqlite' as const, 'postgres' as const), storage: fc.nat(30), heads: fc.nat(30), disks: fc.nat(12), zones: fc.nat(30), both: fc.nat(30), registerDisks: fc.boolean(), extentSize: fc.constantFrom('64MiB', '512MiB', '1GiB'),
 }).map(wishOf)
 
 describe('a lab\'s hosts', () => {
@@ -47,7 +47,7 @@ describe('a lab\'s configurations', () => {
   it('are taken by the daemons that read them, in any lab', () => {
     fc.assert(fc.property(anyWish, (wish) => {
       const hosts = planHosts(wish)
-      for (const host of hosts) {
+      for (const host of hosts.filter((each) => each.kind !== 'database')) {
         const { file, text } = configOf(host, hosts, wish)
         if (host.kind === 'manager') {
           expect(file).to.equal('manager.toml')
@@ -64,6 +64,17 @@ describe('a lab\'s configurations', () => {
     }), { numRuns: 40 })
   })
 
+  it('give all managers one database on a host of its own where that was wished, and else each its file', () => {
+    const databases = (wish: LabWish): readonly unknown[] => {
+      const hosts = planHosts(wish)
+      return hosts.filter((host) => host.kind === 'manager').map((host) => parseManagerConfig(configOf(host, hosts, wish).text, 'x').database)
+    }
+    const [first, second] = databases(wishOf({ managers: 2, database: 'postgres' }))
+    expect(first).to.deep.include({ engine: 'postgres' }).and.to.deep.equal(second)
+    expect(JSON.stringify(first)).to.contain('10.78.0.6')
+    expect(databases(wishOf())).to.have.length(1).and.not.to.deep.include(first)
+  })
+
   it('give the manager the extent size that was wished', () => {
     const hosts = planHosts(wishOf())
     const text = hosts.filter((host) => host.kind === 'manager').map((host) => configOf(host, hosts, wishOf({ extentSize: '64MiB' })).text).join()
@@ -72,14 +83,20 @@ describe('a lab\'s configurations', () => {
 })
 
 describe('a wish for a lab', () => {
+  it('for several managers needs a database that they can share', () => {
+    expect(readWish({ managers: '2' }, '/dist').problems.join()).to.match(/--db postgres/)
+    expect(readWish({ managers: '2', db: 'postgres' }, '/dist')).to.deep.include({ problems: [] })
+    expect(readWish({ db: 'mysql' }, '/dist').problems).to.have.length(1)
+  })
+
   it('that says nothing is the lab that everybody gets', () => {
     expect(readWish({}, '/dist')).to.deep.equal({ wish: wishOf(), problems: [] })
   })
 
   it('is read as it was said', () => {
-    const options = { lab: 'x-1', managers: '2', storage: '4', heads: '0', disks: '12', zones: '3', both: '1', diskSize: '64MiB', extentSize: '1GiB', daemons: false, registerDisks: false, dist: '/other' }
+    const options = { lab: 'x-1', managers: '2', db: 'postgres', storage: '4', heads: '0', disks: '12', zones: '3', both: '1', diskSize: '64MiB', extentSize: '1GiB', daemons: false, registerDisks: false, dist: '/other' }
     expect(readWish(options, '/dist')).to.deep.equal({
-      wish: { name: 'x-1', managers: 2, storage: 4, heads: 0, disks: 12, zones: 3, both: 1, diskBytes: 67_108_864n, extentSize: '1GiB', daemons: false, registerDisks: false, dist: '/other' }, problems: [],
+      wish: { name: 'x-1', managers: 2, database: 'postgres', storage: 4, heads: 0, disks: 12, zones: 3, both: 1, diskBytes: 67_108_864n, extentSize: '1GiB', daemons: false, registerDisks: false, dist: '/other' }, problems: [],
     })
   })
 
@@ -93,8 +110,8 @@ describe('a wish for a lab', () => {
 
   it('takes the limits themselves', () => {
     for (const [option, min, max] of [['managers', 0, 5], ['storage', 0, 30], ['heads', 0, 30], ['disks', 0, 12], ['zones', 0, 30], ['both', 0, 30]] as const) {
-      for (const number of [min, max]) expect(readWish({ [option]: String(number) }, '/dist').problems, `${option} ${number}`).to.deep.equal([])
-      expect(readWish({ [option]: String(max + 1) }, '/dist').problems, option).to.have.length(1)
+      for (const number of [min, max]) expect(readWish({ [option]: String(number), db: 'postgres' }, '/dist').problems, `${option} ${number}`).to.deep.equal([])
+      expect(readWish({ [option]: String(max + 1), db: 'postgres' }, '/dist').problems, option).to.have.length(1)
     }
   })
 
