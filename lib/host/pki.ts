@@ -1,11 +1,11 @@
 /**
  * The cluster's own certificate authority. One key signs every certificate of a cluster; who holds a certificate signed by it
  * belongs to the cluster, as the role and the name that stand in its subject (`/OU=ROLE/CN=NAME`). A certificate serves both as
- * server and as client. Keys are EC P-256; one `openssl` process makes key and certificate in about 20 ms, and many may run at
+ * server and as client. Keys are EC P-256; two `openssl` processes make key and certificate in about 40 ms, and many may run at
  * once: serial numbers are random and nothing is written to the authority's directory.
  */
 import { X509Certificate, createPrivateKey, randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, readFile, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import { messageOf } from '../faults.js'
@@ -43,6 +43,8 @@ export interface CertificateRequest {
 }
 
 const VALID_DAYS = 3650
+/** A host whose clock is behind the issuer's takes a new certificate all the same. */
+const BACKDATED_DAYS = 1
 const OPENSSL_TIMEOUT_MS = 20_000
 
 /**
@@ -55,10 +57,9 @@ export async function createAuthority(run: Run, dir: string, { name }: { readonl
   await mkdir(dirname(dir), { recursive: true })
   const work = await mkdtemp(join(dirname(dir), `.${basename(dir)}-`)) // mode 0700
   try {
-    await openssl(run, [
-      'req', '-x509', ...newKey(join(work, 'ca.key')), '-out', join(work, 'ca.pem'), '-days', String(VALID_DAYS), '-subj', `/O=Vsky/CN=${name}`,
-      '-addext', 'basicConstraints=critical,CA:TRUE,pathlen:0', '-addext', 'keyUsage=critical,keyCertSign,cRLSign',
-    ])
+    await certify(run, {
+      key: join(work, 'ca.key'), out: join(work, 'ca.pem'), subject: `/O=Vsky/CN=${name}`, extensions: ['basicConstraints=critical,CA:TRUE,pathlen:0', 'keyUsage=critical,keyCertSign,cRLSign', 'subjectKeyIdentifier=hash'],
+    })
     await hardenCopy(join(work, 'ca.key'), 0o600)
     await hardenCopy(join(work, 'ca.pem'), 0o644)
     await rename(work, dir) // takes the place of an empty directory, and of nothing else
@@ -91,18 +92,16 @@ export async function issueCertificate(run: Run, authority: Authority, request: 
   const { commonName, role, hosts, outDir } = request
   checkName('a common name', commonName)
   if (!certificateRoles.includes(role)) throw new Error(`Unknown role ${JSON.stringify(role)}: it is one of ${certificateRoles.join(', ')}`)
-  const names = hosts.length === 0 ? [] : ['-addext', `subjectAltName=${hosts.map(alternativeName).join(',')}`]
+  const names = hosts.length === 0 ? [] : [`subjectAltName=${hosts.map(alternativeName).join(',')}`]
   await mkdir(outDir, { recursive: true })
   const suffix = `${randomBytes(6).toString('hex')}.tmp`
   const key = join(outDir, `key.pem.${suffix}`)
   const cert = join(outDir, `cert.pem.${suffix}`)
   try {
-    await openssl(run, [
-      'req', '-x509', '-CA', authority.certificatePath, '-CAkey', authority.keyPath, ...newKey(key), '-out', cert,
-      '-days', String(VALID_DAYS), '-subj', `/OU=${role}/CN=${commonName}`,
-      '-addext', 'basicConstraints=critical,CA:FALSE', '-addext', 'keyUsage=critical,digitalSignature',
-      '-addext', 'extendedKeyUsage=serverAuth,clientAuth', ...names,
-    ])
+    await certify(run, {
+      key, out: cert, subject: `/OU=${role}/CN=${commonName}`, authority,
+      extensions: ['basicConstraints=critical,CA:FALSE', 'keyUsage=critical,digitalSignature', 'extendedKeyUsage=serverAuth,clientAuth', 'subjectKeyIdentifier=hash', 'authorityKeyIdentifier=keyid', ...names],
+    })
     await writeDurably(join(outDir, 'ca.pem'), authority.certificate)
     await writeDurably(join(outDir, 'key.pem'), await readFile(key, 'utf8'), 0o600)
     await writeDurably(join(outDir, 'cert.pem'), await readFile(cert, 'utf8'))
@@ -134,9 +133,28 @@ function parseCertificate(path: string, pem: string): X509Certificate {
   }
 }
 
-/** The arguments that make openssl write a new key; it creates the file with mode 0600. No configuration file has a say. */
-function newKey(path: string): readonly string[] {
-  return ['-config', '/dev/null', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-noenc', '-sha256', '-keyout', path]
+/**
+ * Writes a new key to `key` (openssl creates it with mode 0600) and its certificate to `out`, signed by the authority, or by the key itself.
+ * `openssl req -x509` would be one process less, and can't say from when on a certificate is valid (before OpenSSL 3.4).
+ */
+async function certify(run: Run, { key, out, subject, authority, extensions }: {
+  readonly key: string; readonly out: string; readonly subject: string; readonly authority?: Authority; readonly extensions: readonly string[]
+}): Promise<void> {
+  const work = await mkdtemp(join(dirname(out), '.certify-'))
+  const at = (name: string): string => join(work, name)
+  const day = (days: number): string => `${new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 19).replace(/[-T:]/g, '')}Z`
+  try {
+    await Promise.all([
+      writeFile(at('index.txt'), ''), writeFile(at('request.conf'), '[req]\ndistinguished_name=name\n[name]\n'), // no configuration of the machine has a say
+      writeFile(at('ca.conf'), ['[ca]', 'default_ca=one', '[one]', `database=${at('index.txt')}`, `new_certs_dir=${work}`, 'rand_serial=yes', 'default_md=sha256', 'preserve=yes', 'policy=any', 'x509_extensions=these',
+        '[any]', 'organizationName=optional', 'organizationalUnitName=optional', 'commonName=supplied', '[these]', ...extensions, ''].join('\n')),
+    ])
+    await openssl(run, ['req', '-new', '-config', at('request.conf'), '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-noenc', '-sha256', '-keyout', key, '-out', at('request.pem'), '-subj', subject])
+    await openssl(run, ['ca', '-batch', '-notext', '-config', at('ca.conf'), '-in', at('request.pem'), '-out', out, '-startdate', day(-BACKDATED_DAYS), '-enddate', day(VALID_DAYS),
+      ...authority ? ['-cert', authority.certificatePath, '-keyfile', authority.keyPath] : ['-selfsign', '-keyfile', key]])
+  } finally {
+    await rm(work, { recursive: true, force: true })
+  }
 }
 
 async function openssl(run: Run, args: readonly string[]): Promise<void> {

@@ -32,6 +32,12 @@ describe('the cluster authority', () => {
     expect(Date.parse(certificate.validTo) - Date.now()).to.be.greaterThan(3600 * 24 * 3600 * 1000)
   })
 
+  it('issues certificates that a host takes whose clock is hours behind, and so is the authority\'s own', async () => {
+    const authority = await createAuthority(run, join(dir, 'ca'), { name: 'lab' })
+    await issueCertificate(run, authority, { commonName: 'a', role: 'agent', hosts: [], outDir: join(dir, 'a') })
+    for (const pem of [authority.certificate, (await loadTls(join(dir, 'a'))).cert]) expect(Date.now() - Date.parse(new X509Certificate(pem).validFrom)).to.be.within(23 * 3_600_000, 25 * 3_600_000)
+  })
+
   it('keeps every private key readable by its owner alone', async () => {
     const authority = await createAuthority(run, join(dir, 'ca'), { name: 'lab' })
     await issueCertificate(run, authority, { commonName: 'a', role: 'agent', hosts: [], outDir: join(dir, 'a') })
