@@ -43,6 +43,7 @@ export const faults = {
   'not cancellable': { code: 1113, class: 'conflict', correction: 'copies can be held instead: vsky setting set resync.paused 1' },
   'no standby': { code: 1115, class: 'conflict', correction: 'vsky manager status names the managers that could take over; start another one' },
   'host not in use': { code: 1114, class: 'conflict', correction: 'vsky host use takes it into use again; or choose another host' },
+  'other release': { code: 1116, class: 'conflict', correction: 'upgrade the older of the two: neighbouring releases understand each other' },
 
   'no room': { code: 1201, class: 'no room', correction: 'add a disk on a storage server that holds no leg of this volume' },
   'too few servers': { code: 1202, class: 'no room', correction: 'ask for fewer legs, or add storage servers' },

@@ -10,6 +10,7 @@ import type { Clock, Log } from '../../lib/ports.js'
 import { createRpcClient } from '../../lib/rpc/client.js'
 import type { RpcClient } from '../../lib/rpc/client.js'
 import type { VolumeSeen } from '../../lib/wire/agent.js'
+import { commonProtocol, ourProtocols } from '../../lib/wire/protocol.js'
 
 export interface RegistrationOptions {
   readonly managers: readonly string[]
@@ -122,8 +123,9 @@ async function keepRegistered(options: RegistrationOptions, circle: Circle, sign
 
 /** Registers, then beats until the manager has forgotten this host (gives 0: register again), is not the active one, or does not answer (throws). */
 async function stayWith(client: RpcClient, { self, changed, clock }: RegistrationOptions, signal: AbortSignal, onAnswer: (detail: string) => void): Promise<number> {
-  const answer = await client.call(apiMethods.hostRegister.name, [apiMethods.hostRegister.params.format(self)], { signal })
-  const { epoch, heartbeatMs } = apiMethods.hostRegister.result.parse(answer, 'the answer to the registration')
+  const answer = await client.call(apiMethods.hostRegister.name, [apiMethods.hostRegister.params.format({ ...self, protocols: ourProtocols })], { signal })
+  const { epoch, heartbeatMs, protocol = 1 } = apiMethods.hostRegister.result.parse(answer, 'the answer to the registration')
+  commonProtocol('the manager', { oldest: protocol, newest: protocol })
   onAnswer(`epoch ${epoch}`)
   const { name, bootId, incarnation } = self
   let missed = 0

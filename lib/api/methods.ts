@@ -143,7 +143,7 @@ export const apiMethods = {
   leaseShow: method('vsky.lease.show', 'The lease by which one manager is the active one', { role: 'viewer' }, none, leaseView),
 
   hostRegister: method('vsky.host.register', 'An agent says who and where it is; the manager then looks at the host and puts it right',
-    { role: 'agent', faults: ['denied'] },
+    { role: 'agent', faults: ['denied', 'other release'] },
     record({
       name: volumeName,
       roles: list(word(...hostRoles), { max: 2 }),
@@ -157,8 +157,11 @@ export const apiMethods = {
       incarnation: plain({ min: 1, max: 64 }),
       /** Devices of its configuration, to be added when they are not ours yet. */
       disks: list(devicePath, { max: 256 }),
+      /** That it speaks; left out by the first release. */
+      protocols: optional(record({ oldest: int({ min: 1 }), newest: int({ min: 1 }) })),
     }),
-    record({ epoch: int(), heartbeatMs: int({ min: 100 }) })),
+    /** `protocol`: to be spoken from now on. */
+    record({ epoch: int(), heartbeatMs: int({ min: 100 }), protocol: optional(int({ min: 1 })) })),
   hostHeartbeat: method('vsky.host.heartbeat', 'An agent is alive. `known` false: register again',
     { role: 'agent', faults: ['denied'] },
     /** `changed` rises when what the host would observe has changed since the last look. */

@@ -2,6 +2,7 @@
 import { PAGE_MAX } from '../../lib/api/lists.js'
 import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { Fault } from '../../lib/faults.js'
+import { commonProtocol } from '../../lib/wire/protocol.js'
 import { HEARTBEAT_MS } from '../health/presence.js'
 import { online, stateUnavailable } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
@@ -31,6 +32,7 @@ export async function knownHost(db: Reader, name: string): Promise<HostRow> {
 }
 
 export async function hostRegister(cluster: Cluster, params: ApiParams<'hostRegister'>): Promise<ApiResult<'hostRegister'>> {
+  const protocol = commonProtocol(`the agent of ${params.name} (release ${params.version})`, params.protocols)
   const known = await findHost(cluster.store.read, params.name)
   const host: Omit<HostRow, 'duty'> = {
     name: params.name, roles: params.roles, zone: params.zone, address: params.address, dataAddresses: params.dataAddresses, initiator: params.initiator,
@@ -54,7 +56,7 @@ export async function hostRegister(cluster: Cluster, params: ApiParams<'hostRegi
   for (const { id } of added) cluster.work.kick('disk', id)
   cluster.work.kick('host', host.name)
   cluster.work.kick('head', host.name)
-  return { epoch: cluster.store.epoch, heartbeatMs: HEARTBEAT_MS }
+  return { epoch: cluster.store.epoch, heartbeatMs: HEARTBEAT_MS, protocol }
 }
 
 /** Heartbeats stay in memory, and are listened to also while the database can't be reached: a host is not silent because of that. One from an incarnation that the database doesn't have is answered "register again". */

@@ -23,7 +23,7 @@ export const stateTables: Readonly<Record<string, string>> = {
   classic_counters: 'counter', classic_ids: 'counter, id',
 }
 /** What belongs to a database and not to the cluster. */
-export const otherTables: readonly string[] = ['migrations', 'lease', 'lease_beat', 'managers', 'vsky_marks']
+export const otherTables: readonly string[] = ['migrations', 'runs_from', 'lease', 'lease_beat', 'managers', 'vsky_marks']
 
 export interface BackupHead {
   readonly schema: number

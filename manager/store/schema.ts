@@ -1,6 +1,8 @@
 /**
- * The tables, as numbered migrations: forward only, each in one transaction, each remembered with its checksum. A database of a
- * newer program is refused, and so is one whose migration is not what it was.
+ * The tables, as numbered migrations: forward only, each remembered with its checksum. A database whose migration is not what it was is
+ * refused. So is one of a newer program, unless the database says that this one still runs on it: a release only adds (a table, a column
+ * with a default, a wider check), and takes away what nothing has used since the release before it. So managers of two neighbouring
+ * releases can share a database while a cluster is upgraded.
  *
  * Keys are ids made by the program; sizes are bytes; times are epoch milliseconds; lists are JSON text; booleans are 0 or 1.
  */
@@ -80,15 +82,21 @@ const migrations: readonly (readonly string[])[] = [
   ],
 ]
 
+/** Migrations that take something away, or add what an older program leaves out: on what they make, and on all after it, no older program runs. */
+const breaks: readonly number[] = [1, 2, 3, 4]
+
 export const schemaVersion = migrations.length
 
-/** Brings a database to this program's schema, or to an older one, `upTo`. Throws DbError for a newer or a different one. */
+/** Brings a database to this program's schema, or to an older one, `upTo`, as that one's program would. Throws DbError for one that it can't run on. */
 export async function migrate(db: Db, upTo = migrations.length): Promise<void> {
   await db.tx(async (tx) => {
     await tx.run('create table if not exists migrations (number integer primary key, checksum text not null)')
+    await tx.run('create table if not exists runs_from (number integer primary key, schema_version integer not null)')
     const done = await tx.all('select number, checksum from migrations order by number')
-    if (done.length > migrations.length) {
-      throw new DbError('other', `the database has schema ${done.length}, this program knows ${migrations.length}: start the newer release`)
+    const runsFrom = new Map((await tx.all('select number, schema_version from runs_from')).map((row) => [numberOf(row, 'number'), numberOf(row, 'schema_version')]))
+    const needs = Math.max(0, ...done.slice(upTo).map((row) => runsFrom.get(numberOf(row, 'number')) ?? numberOf(row, 'number')))
+    if (needs > upTo) {
+      throw new DbError('other', `the database has schema ${done.length} and needs a program that knows ${needs}, this one knows ${upTo}: start the newer release`)
     }
     for (const [index, statements] of migrations.slice(0, upTo).entries()) {
       const checksum = createHash('sha256').update(statements.join(';')).digest('hex')
@@ -101,6 +109,7 @@ export async function migrate(db: Db, upTo = migrations.length): Promise<void> {
       }
       for (const statement of statements) await tx.run(db.engine === 'sqlite' ? statement : wider(statement))
       await tx.run('insert into migrations (number, checksum) values (?, ?)', [index + 1, checksum])
+      await tx.run('insert into runs_from (number, schema_version) values (?, ?)', [index + 1, Math.max(...breaks.filter((each) => each <= index + 1))])
     }
   }, { alone: true })
 }

@@ -54,6 +54,7 @@ export const onlyOne: Cluster['managers'] = {
 export interface ManagerRig {
   readonly cluster: Cluster
   readonly server: RpcServer
+  readonly db: Db
   /** What was logged, one JSON object a line. */
   readonly lines: string[]
   readonly authority: Authority
@@ -113,6 +114,7 @@ export async function startManager({ servers = 3, volumes = 3, deadlineMs = 10_0
       const answer = await rig.client(method.role === 'agent' ? 'agent' : 'admin').call(method.name, [(method.params as { format(value: never): XmlValue }).format(full)])
       return method.result.parse(answer, '') as never
     },
+    db,
     state: () => digestOf(db),
     async settle() {
       for (let quiet = 0, last = ''; quiet < 3; await new Promise((resolve) => setTimeout(resolve, 5))) {

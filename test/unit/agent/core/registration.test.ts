@@ -37,7 +37,7 @@ describe('an agent that looks for the active manager', () => {
   })
   after(() => rm(dir, { recursive: true }))
 
-  async function manager(name: string, answer: (method: string, count: number) => undefined | Fault): Promise<string> {
+  async function manager(name: string, answer: (method: string, count: number) => undefined | Fault, more: { readonly protocol?: number } = {}): Promise<string> {
     let count = 0
     const server = await startRpcServer({
       host: '127.0.0.1', port: 0, tls: tls.manager, log: silent, closeGraceMs: 50,
@@ -46,7 +46,7 @@ describe('an agent that looks for the active manager', () => {
         heard.push(`${name} ${method.split('.').at(-1) ?? ''}`)
         const refused = answer(method, count)
         if (refused) throw refused
-        return method === apiMethods.hostRegister.name ? { epoch: 3, heartbeatMs: 100 } : method === apiMethods.hostHeartbeat.name ? { known: true, epoch: 3 } : {}
+        return method === apiMethods.hostRegister.name ? { epoch: 3, heartbeatMs: 100, ...more } : method === apiMethods.hostHeartbeat.name ? { known: true, epoch: 3 } : {}
       },
     })
     servers.push(server)
@@ -91,6 +91,14 @@ describe('an agent that looks for the active manager', () => {
     agent([first, second])
     await until(() => heard.length >= 8)
     expect(heard.some((each) => each.startsWith('second'))).to.equal(false)
+  })
+
+  it('does not beat for a manager that wants a protocol which it does not speak, and comes to the next', async () => {
+    const later = await manager('later', () => undefined, { protocol: 9 })
+    const same = await manager('same', () => undefined, { protocol: 1 })
+    agent([later, same])
+    await until(() => heard.includes('same heartbeat'))
+    expect(heard).not.to.include('later heartbeat')
   })
 
   it('is not held in a ring of standbys that name each other', async () => {

@@ -56,6 +56,13 @@ describe('every method and every role', function () {
     expect(await rig.state()).to.equal(before)
   })
 
+  it('an agent of a release that is too new or too old for this manager is not registered', async () => {
+    const before = await rig.state()
+    const params = { ...(paramsOf('hostRegister') as Readonly<Record<string, XmlValue>>), bootId: 'another', protocols: { oldest: 8, newest: 9 } }
+    expect(await outcome('agent', apiMethods.hostRegister.name, [params])).to.equal('other release')
+    expect(await rig.state()).to.equal(before)
+  })
+
   it('a denied call stays denied inside a multicall', async () => {
     const before = await rig.state()
     for (const [caller, name] of [['viewer', 'volumeDelete'], ['agent', 'volumeList'], ['operator', 'hostHeartbeat']] as const) {
