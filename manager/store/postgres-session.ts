@@ -24,7 +24,7 @@ export interface PostgresTimes {
   readonly settle: number
 }
 
-export const postgresTimes: PostgresTimes = { connect: 3000, statement: 4000, lock: 3000, idle: 4000, settle: 10_000 }
+export const postgresTimes: PostgresTimes = { connect: 3000, statement: 4000, lock: 3000, idle: 2000, settle: 10_000 }
 
 export interface Answer {
   readonly rows: readonly Row[]

@@ -55,7 +55,7 @@ const doors: readonly (readonly [what: string, pattern: RegExp, places: readonly
   ['programs are started (node:child_process)', /'node:child_process'/, ['lib/host/', 'tools/lab/', 'tools/demo/', 'bench/']],
   ['execa is used', /'execa'/, ['lib/host/run.ts']],
   ['sqlite3 is used', /'sqlite3'/, ['manager/store/sqlite.ts', 'manager/store/lock-file.ts']],
-  ['pg is used', /'pg'/, ['manager/store/postgres-session.ts']],
+  ['pg is used', /'pg'/, ['manager/store/postgres-session.ts', 'tools/lab/postgres-server.ts']],
   ['sockets are opened (node:http, node:https, node:tls)', /'node:(?:http|https|tls)'/, ['lib/rpc/']],
   ['raw sockets are opened (node:net)', /'node:net'/, ['lib/', 'tools/lab/', 'bench/load.ts']],
 ]

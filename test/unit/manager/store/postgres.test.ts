@@ -9,7 +9,8 @@ import { openPostgres } from '../../../../manager/store/postgres.js'
 import { migrate, schemaVersion } from '../../../../manager/store/schema.js'
 import { takeOver } from '../../../../manager/store/store.js'
 import { failureOf, openAt, targetOf } from '../../../support/engines.js'
-import { PostgresServer, postgres } from '../../../support/postgres.js'
+import { postgres } from '../../../support/postgres.js'
+import { PostgresServer } from '../../../../tools/lab/postgres-server.js'
 
 const ports = { clock: systemClock, random: systemRandom }
 const event = (name: string): { kind: string; about: 'manager'; name: string; text: string } => ({ kind: 'k', about: 'manager', name, text: '' })
@@ -141,7 +142,8 @@ describe('PostgreSQL', function postgresSuite() {
     const hasty = await open({ times: { statement: 200, lock: 100 } })
     expect(await failureOf(hasty.get('select pg_sleep(5)'))).to.be.instanceOf(DbError).and.to.have.property('kind', 'unavailable')
     await db.tx((tx) => tx.run('create table t (n integer)'))
-    await db.tx(async (tx) => {
+    const keeper = await open({ times: { idle: 60_000 } })
+    await keeper.tx(async (tx) => {
       await tx.run('lock table t')
       expect(await failureOf(hasty.tx((mine) => mine.run('insert into t (n) values (1)')))).to.be.instanceOf(DbError).and.to.have.property('kind', 'busy')
     })
