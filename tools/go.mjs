@@ -159,6 +159,13 @@ const verbs = {
     build()
     handOver(join(top, 'dist/tools/thrash/main.js'), args)
   },
+  'lab:managers'() {
+    const obstacle = labObstacle()
+    if (obstacle !== '') fail(`the managers' lab can't run here: ${obstacle}`)
+    debianPackages({ psql: 'postgresql' }, 'a lab with PostgreSQL')
+    build()
+    handOver(join(top, 'dist/tools/failover/main.js'), args)
+  },
   docs() {
     build()
     handOver(join(top, 'dist/tools/docs/main.js'), args)
@@ -181,6 +188,12 @@ const verbs = {
       handOver(join(top, 'dist/bench/rpc.js'), args)
       return
     }
+    if (args.includes('--state')) { // nor here
+      debianPackages(testPackages, 'the benchmark of the state')
+      build()
+      handOver(join(top, 'dist/bench/state.js'), args)
+      return
+    }
     const obstacle = labObstacle()
     if (obstacle !== '') fail(`the benchmark can't run here: ${obstacle}`)
     build()
@@ -189,6 +202,6 @@ const verbs = {
 }
 
 checkNode()
-if (!Object.hasOwn(verbs, verb)) fail(`usage: npm run ok | npm test | npm run demo | npm run lab -- … | npm run lab:thrash -- … | npm run sim -- … | npm run sim:mutants | npm run bench | npm run docs | npm run fuzz`)
+if (!Object.hasOwn(verbs, verb)) fail(`usage: npm run ok | npm test | npm run demo | npm run lab -- … | npm run lab:thrash -- … | npm run lab:managers | npm run sim -- … | npm run sim:mutants | npm run bench | npm run docs | npm run fuzz`)
 npmPackages()
 verbs[verb]()
