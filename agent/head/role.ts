@@ -172,7 +172,8 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     await Promise.all([...legs.values()].map(async (leg) => {
       try {
         const device = inUse.get(leg.extent) ?? await localDevice(leg.extent) ?? await sessions.device(leg, wanted.chap)
-        if (await isGivenUp(device, isLastGood(wanted, leg))) throw new Fault('agent failed', `its disk is offline on this head (${device}): commands to it did not end`)
+        const lastGood = isLastGood(wanted, leg) // its volume waits for it, and a table that has it already takes it as it is
+        if (await isGivenUp(device, lastGood) && !lastGood) throw new Fault('agent failed', `its disk is offline on this head (${device}): commands to it did not end`)
         devices.set(leg.extent, device)
       } catch (thrown) {
         if (!(thrown instanceof Fault) || (thrown.fault === 'wrong device' && leg.state === 'insync')) throw thrown
