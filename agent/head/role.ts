@@ -14,7 +14,7 @@ import type { DevicePresent } from '../dm/present.js'
 import { formatSegment, nameOf, readUuid, segmentOf } from '../dm/table.js'
 import type { Part } from '../dm/table.js'
 import { createSessions } from '../iscsi/sessions.js'
-import { isGivenUp } from '../iscsi/sysfs.js'
+import { isGivenUp, takeBack } from '../iscsi/sysfs.js'
 import type { HeadRole, StillMine } from '../roles.js'
 import { createBuilder } from './build.js'
 import { canRemember, createChanges, LIST_MS } from './changes.js'
@@ -172,8 +172,8 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     await Promise.all([...legs.values()].map(async (leg) => {
       try {
         const device = inUse.get(leg.extent) ?? await localDevice(leg.extent) ?? await sessions.device(leg, wanted.chap)
-        const lastGood = isLastGood(wanted, leg) // its volume waits for it, and a table that has it already takes it as it is
-        if (await isGivenUp(device, lastGood) && !lastGood) throw new Fault('agent failed', `its disk is offline on this head (${device}): commands to it did not end`)
+        if (isLastGood(wanted, leg)) await takeBack(device) // its volume waits for it, and a table that has it already takes it as it is
+        else if (await isGivenUp(device)) throw new Fault('agent failed', `its disk is offline on this head (${device}): commands to it did not end`)
         devices.set(leg.extent, device)
       } catch (thrown) {
         if (!(thrown instanceof Fault) || (thrown.fault === 'wrong device' && leg.state === 'insync')) throw thrown

@@ -1,4 +1,4 @@
-/** What the kernel shows of iSCSI sessions and of the SCSI disks behind them. Reads only; no process is started. */
+/** What the kernel shows of iSCSI sessions and of the SCSI disks behind them. Reads, but for `takeBack`; no process is started. */
 import { access, readFile, readdir, realpath, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 
@@ -65,14 +65,24 @@ export async function isHeld(disk: string): Promise<boolean> {
 }
 
 /**
- * Whether the kernel opens this disk (`/dev/sdb` or `8:16`) for no new table: its error handling has given it up. `again`: it is asked to
- * take the disk back, as open-iscsi does after a login. Source: Linux drivers/scsi, scsi_device_online() and store_state_field().
+ * Whether the kernel opens this disk (`/dev/sdb` or `8:16`) for no new table: its error handling has given it up. Source: Linux
+ * drivers/scsi, scsi_device_online().
  */
-export async function isGivenUp(device: string, again: boolean): Promise<boolean> {
-  const disk = device.startsWith('/dev/') ? `/sys/block/${basename(device)}` : `/sys/dev/block/${device}`
-  const state = async (): Promise<string> => (await readFile(`${disk}/device/state`, 'utf8').catch(() => '')).trim()
-  if (again && await state() === 'offline') await writeFile(`${disk}/device/state`, 'running').catch(() => undefined)
-  return ['offline', 'transport-offline'].includes(await state())
+export async function isGivenUp(device: string): Promise<boolean> {
+  return ['offline', 'transport-offline'].includes(await stateOf(device))
+}
+
+/** Asks the kernel to try a disk again that it has put offline, as open-iscsi does after a login. Source: store_state_field(). */
+export async function takeBack(device: string): Promise<void> {
+  if (await stateOf(device) === 'offline') await writeFile(statePath(device), 'running').catch(() => undefined) // it is tried again with the next order
+}
+
+function statePath(device: string): string {
+  return `${device.startsWith('/dev/') ? `/sys/block/${basename(device)}` : `/sys/dev/block/${device}`}/device/state`
+}
+
+async function stateOf(device: string): Promise<string> {
+  return (await readFile(statePath(device), 'utf8').catch(() => '')).trim()
 }
 
 /** The extent behind a device number such as `8:16`: a LUN by its serial number, a local leg by its logical volume's name. */

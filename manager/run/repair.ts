@@ -97,8 +97,9 @@ async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: st
   if (!volume || volume.phase === 'creating') return undefined
   const segments = (await segmentsOf(tx, id)).filter((segment) => indices.has(segment.index))
   const result = { wishes: [] as Wish[], againInMs: LOOK_AGAIN_MS, kick: false, spares: false, released: [] as string[] }
-  result.kick = volume.phase === 'attached' && await leaveSilent(cluster, tx, facts, volume, segments)
-  const extents = await extentsOf(tx, id)
+  const before = await extentsOf(tx, id)
+  result.kick = volume.phase === 'attached' && await leaveSilent(cluster, tx, facts, { volume, extents: before }, segments)
+  const extents = result.kick ? await extentsOf(tx, id) : before
   const obstacles: string[] = []
   for (const segment of segments) {
     const mine = extents.filter((extent) => extent.segment === segment.index)
@@ -122,14 +123,13 @@ async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: st
 }
 
 /** Nobody waits for the disks of a detached volume: its legs are as good as they were. */
-async function leaveSilent(cluster: Cluster, tx: ChangeTx, facts: Facts, volume: VolumeRow, segments: readonly SegmentRow[]): Promise<boolean> {
-  const extents = await extentsOf(tx, volume.id)
+async function leaveSilent(cluster: Cluster, tx: ChangeTx, facts: Facts, of: { readonly volume: VolumeRow; readonly extents: readonly ExtentRow[] }, segments: readonly SegmentRow[]): Promise<boolean> {
   const stateOf = (leg: LegFacts): string | undefined => facts.disks.get(leg.disk)?.state
   let left = false
-  for (const segment of segmentFacts({ segments, extents })) {
+  for (const segment of segmentFacts({ segments, extents: of.extents })) {
     const loss = decideSilent(segment.legs, (leg) => stateOf(leg) === 'failed', (leg) => online(cluster, leg.host) && stateOf(leg) === 'ready')
     if (loss.kind !== 'drop') continue
-    await commitStale(cluster, tx, { volume, extents }, segment, loss.extents, 'its disk does not answer its server')
+    await commitStale(cluster, tx, of, segment, loss.extents, 'its disk does not answer its server')
     left = true
   }
   return left
