@@ -6,6 +6,7 @@ import load from 'sql.js'
 import type { Database, Statement } from 'sql.js'
 import { DbError, checkBinding } from '../../manager/store/db.js'
 import type { Db, DbErrorKind, Row, SqlValue } from '../../manager/store/db.js'
+import { diesAt, never } from './inside.js'
 import type { Process } from './inside.js'
 
 class Connection {
@@ -58,6 +59,11 @@ const kinds: readonly (readonly [RegExp, DbErrorKind])[] = [[/UNIQUE constraint/
 function dbError(thrown: unknown, sql: string): DbError {
   const message = thrown instanceof Error ? thrown.message : String(thrown)
   return new DbError(kinds.find(([pattern]) => pattern.test(message))?.[1] ?? 'other', `${message} (${sql.slice(0, 120)})`)
+}
+
+/** What a transaction changed, in a few words. */
+function told(statements: readonly string[]): string {
+  return [...new Set(statements.map((sql) => /^\s*(insert into|update|delete from) (\w+)/i.exec(sql)?.slice(1).join(' ') ?? sql.slice(0, 30)))].join(', ')
 }
 
 export class Store {
@@ -124,20 +130,24 @@ export class Store {
         try {
           const result = await work({
             forShare: '',
-            all: async (sql, params = []) => this.#writer.all(sql, params),
-            get: async (sql, params = []) => this.#writer.all(sql, params)[0],
+            all: async (sql, params = []) => (process.alive ? this.#writer.all(sql, params) : never()),
+            get: async (sql, params = []) => (process.alive ? this.#writer.all(sql, params)[0] : never()),
             run: async (sql, params = []) => {
+              if (!process.alive) return never()
               written.push([sql, params])
               return this.#writer.change(sql, params)
             },
           })
           await delay(0.5)
+          const effect = written.length === 0 ? undefined : told(written.map(([sql]) => sql))
+          if (effect !== undefined && diesAt(process, `before the commit of ${effect}`)) return never()
           this.#writer.exec('commit')
           this.#reader.exec('begin')
           for (const [sql, params] of written) this.#reader.change(sql, params)
           this.#reader.exec('commit')
           end()
           this.onCommit()
+          if (effect !== undefined && diesAt(process, `after the commit of ${effect}`)) return never()
           await delay(0.5)
           return result
         } catch (thrown) {

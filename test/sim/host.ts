@@ -12,7 +12,7 @@ import { HostClock, processClock } from './clock.js'
 import type { Disk } from './disk.js'
 import { Dm } from './dmsetup.js'
 import { Files } from './files.js'
-import { answer, enter, leave } from './inside.js'
+import { answer, diesAt, enter, leave, never } from './inside.js'
 import type { Process } from './inside.js'
 import { Initiator } from './iscsi.js'
 import type { DataNetwork } from './iscsi.js'
@@ -20,7 +20,7 @@ import { Kernel } from './kernel.js'
 import { Lio } from './lio.js'
 import { Lvm } from './lvm.js'
 import type { Network } from './network.js'
-import { Programs } from './programs.js'
+import { Programs, effectOf } from './programs.js'
 import type { Transcript } from './record.js'
 import { mountKernel, nodeOf } from './sysfs.js'
 
@@ -130,8 +130,15 @@ export class Host {
     this.#starts += 1
     const process: Process = {
       name: this.name, alive: true, timeline: network.timeline, files: this.files,
-      run: (request) => answer(process, leave(() => boot.programs.run(request))),
+      run: (request) => {
+        const effect = effectOf(request)
+        if (effect === undefined) return answer(process, leave(() => boot.programs.run(request)))
+        if (diesAt(process, `before ${effect}`)) return never()
+        const ended = leave(() => boot.programs.run(request))
+        return process.onStep(`during ${effect}`) ? never() : answer(process, ended, `after ${effect}`)
+      },
       call: (request) => network.call({ host: this.name, role: 'agent' }, process, request),
+      onStep: (what) => network.onStep(process, what),
       usedIn: (path, from, bytes) => {
         const disk = this.disks.find((each) => `/dev/${each.kernel}` === path)
         return disk !== undefined && (disk.vg !== undefined || !disk.used(Math.floor(from / 4096), Math.ceil((from + bytes) / 4096)).next().done)

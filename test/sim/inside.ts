@@ -26,6 +26,17 @@ export interface Process {
   /** Whether anything but zeros is on a device, in a range of bytes, or anywhere. */
   usedIn(path: string, from: number, bytes: number): boolean
   blank(path: string): Promise<boolean>
+  /** Told of each step: the moments before and after an effect on what outlives the process. True: it was killed in that moment. */
+  onStep(what: string): boolean
+}
+
+/** Whether it is dead already, or dies at this step: then it does nothing more, and gets no answer any more. */
+export function diesAt(process: Process, what: string): boolean {
+  return !process.alive || process.onStep(what)
+}
+
+export function never<T>(): Promise<T> {
+  return new Promise(() => undefined)
 }
 
 const storage = new AsyncLocalStorage<Process>()
@@ -49,10 +60,11 @@ export function maybeHere(): Process | undefined {
   return storage.getStore()
 }
 
-/** An answer for a process, unless it is dead by then. */
-export function answer<T>(process: Process, work: Promise<T>): Promise<T> {
+/** An answer for a process, unless it is dead by then, or dies at the step that this answer is. */
+export function answer<T>(process: Process, work: Promise<T>, step?: string): Promise<T> {
+  const hears = (): boolean => (step === undefined ? process.alive : !diesAt(process, step))
   return new Promise((resolve, reject) => {
-    work.then((value) => { if (process.alive) resolve(value) }, (thrown: unknown) => { if (process.alive) reject(thrown) })
+    work.then((value) => { if (hears()) resolve(value) }, (thrown: unknown) => { if (hears()) reject(thrown) })
   })
 }
 

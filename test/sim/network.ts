@@ -10,7 +10,8 @@ import { decodeCall, decodeResponse, encodeCall, encodeFault, encodeResponse } f
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
 import type { Dice } from '../../tools/thrash/dice.js'
 import type { Timeline } from './clock.js'
-import { enter } from './inside.js'
+import { diesAt, enter, never } from './inside.js'
+import { changesSomething } from './effects.js'
 import type { CallRequest, Process } from './inside.js'
 
 export type Plane = 'control' | 'data'
@@ -33,6 +34,14 @@ export interface Weather {
   slowMs: number
 }
 
+interface Connection {
+  readonly caller: Process
+  /** Who works on an answer. */
+  server: Process | undefined
+  readonly hangUp: () => void
+  readonly reset: () => void
+}
+
 const MAX_CALLS = 64
 const SERVER_DEADLINE_MS = 120_000
 
@@ -44,10 +53,13 @@ export class Network {
   readonly isUp: (host: string) => boolean
   /** Told of what was thrown and is neither a fault nor foreseen. */
   readonly onSurprise: (where: string, thrown: unknown) => void
+  /** Told of each step of a process (inside.ts). */
+  onStep: (process: Process, what: string) => boolean = () => false
   calls = 0
   readonly #dice: Dice
   readonly #cut = new Set<string>()
   readonly #underWay = new Map<string, number>()
+  readonly #connections = new Set<Connection>()
 
   constructor(timeline: Timeline, dice: Dice, isUp: (host: string) => boolean, onSurprise: (where: string, thrown: unknown) => void) {
     this.timeline = timeline
@@ -71,6 +83,8 @@ export class Network {
 
   /** A call of a process; settles by its deadline. */
   call(from: Peer, caller: Process, request: CallRequest): Promise<XmlValue> {
+    const effect = changesSomething(request.method) ? `${request.method} at ${request.url.replace(/^https:\/\//, '')}` : undefined
+    if (!caller.alive || (effect !== undefined && caller.onStep(`before the call ${effect}`))) return never()
     this.calls += 1
     const text = encodeCall(request.method, request.params, {})
     const address = request.url.replace(/^https:\/\//, '')
@@ -80,6 +94,7 @@ export class Network {
       const settle = (act: () => void): void => {
         if (!open) return
         open = false
+        this.#connections.delete(connection)
         cancel()
         request.signal?.removeEventListener('abort', onAbort)
         if (!caller.alive) return
@@ -90,6 +105,9 @@ export class Network {
         settle(() => { reject(new TransportError(kind, `${request.method} at ${address}: ${why}`, { sent })) })
       }
       const hangUp = (): void => { this.timeline.after(this.delayMs(), () => { gone.abort(new Error('the client went away')) }) }
+      const host = address.slice(0, address.indexOf(':'))
+      const connection: Connection = { caller, server: undefined, hangUp, reset: () => { this.#back(host, from.host, () => { fail('reset', 'the connection broke', true) }) } }
+      this.#connections.add(connection)
       const onAbort = (): void => {
         fail('aborted', 'cancelled', true)
         hangUp()
@@ -103,7 +121,6 @@ export class Network {
         return
       }
       request.signal?.addEventListener('abort', onAbort, { once: true })
-      const host = address.slice(0, address.indexOf(':'))
       if (this.#dice.chance(this.weather.brokenBefore)) {
         this.timeline.after(this.delayMs(), () => { fail('reset', 'the connection broke', true) })
         return
@@ -117,16 +134,30 @@ export class Network {
             this.#back(host, from.host, () => { fail('refused', 'connection refused', false) })
             return
           }
+          connection.server = endpoint.process
           this.#serve(endpoint, from, text, gone.signal, (reply) => {
+            connection.server = undefined
+            if (effect !== undefined && diesAt(caller, `before the answer to ${effect}`)) return
             this.#back(host, from.host, () => {
               if (this.#dice.chance(this.weather.brokenAfter)) fail('reset', 'the connection broke', true)
               else if (reply === undefined) fail('http status', '503', true)
               else settle(() => { valueOf(reply, resolve, reject) })
             })
           })
+          if (effect !== undefined && caller.alive) caller.onStep(`during the call ${effect}`)
         })
       }
     })
+  }
+
+  /** A process has ended, and the kernel of its host closes its connections. (The seeds of npm run sim leave that out: an end that nobody hears of is harder.) */
+  hangUp(process: Process): void {
+    for (const connection of [...this.#connections]) {
+      if (connection.caller === process) {
+        this.#connections.delete(connection)
+        connection.hangUp()
+      } else if (connection.server === process) connection.reset()
+    }
   }
 
   #back(from: string, to: string, act: () => void): void {
@@ -147,11 +178,14 @@ export class Network {
     const done = (answer: string): void => {
       cancel()
       this.#underWay.set(who, (this.#underWay.get(who) ?? 1) - 1)
-      if (endpoint.process.alive) reply(answer)
+      const effect = changesSomething(method) ? method : undefined
+      if (!endpoint.process.alive || (effect !== undefined && endpoint.process.onStep(`before answering ${effect}`))) return
+      reply(answer)
+      if (effect !== undefined) endpoint.process.onStep(`after answering ${effect}`)
     }
+    const { method, params } = decodeCall(text)
     this.timeline.touch()
     enter(endpoint.process, () => {
-      const { method, params } = decodeCall(text)
       const signal = AbortSignal.any([gone, late.signal])
       const context = { peer: { commonName: from.host, role: from.role, address: from.host }, path: '/RPC2', requestId: `call${this.calls}`, signal, classic: false }
       endpoint.handle(context as Parameters<RpcHandler>[0], method, params).then((value) => { done(encodeResponse(value, {})) }, (thrown: unknown) => {

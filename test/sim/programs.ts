@@ -13,6 +13,23 @@ import type { Lvm } from './lvm.js'
 
 export interface Ended { readonly code: number; readonly out: string; readonly err: string }
 
+/** What a program would change; undefined: it only looks. */
+export function effectOf({ file, args, input = '' }: RunRequest): string | undefined {
+  const told = `${file} ${args.filter((arg) => !arg.startsWith('-')).join(' ')}`.slice(0, 100).trimEnd()
+  switch (file) {
+    case 'dmsetup': return args.some((arg) => /^(?:create|load|reload|suspend|resume|remove|message)$/.test(arg)) ? told : undefined
+    case 'lvm': {
+      const changes = input.split('\n').filter((line) => line !== '' && !line.startsWith('pvs '))
+      return changes.length === 0 ? undefined : `lvm ${changes.map((line) => line.split(' ')[0]).join(', ')}`
+    }
+    case 'iscsiadm': return args.some((arg) => /^(?:--login|--logout|--op|new|update|delete|--rescan)$/.test(arg)) ? `${file} ${args.join(' ')}`.slice(0, 100) : undefined
+    case 'wipefs': return args.includes('--all') ? told : undefined
+    case 'losetup': return args[0] === '--version' ? undefined : `${file} ${args.join(' ')}`.slice(0, 100)
+    case 'sync': case 'blkdiscard': case 'dd': return told
+    default: return undefined
+  }
+}
+
 const good = (out = ''): Ended => ({ code: 0, out, err: '' })
 const bad = (err: string): Ended => ({ code: 1, out: '', err })
 

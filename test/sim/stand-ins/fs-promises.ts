@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer'
 import { constants as realConstants } from 'node:fs'
 import { errno } from '../files.js'
 import type { Entry } from '../files.js'
-import { here } from '../inside.js'
+import { diesAt, here, never } from '../inside.js'
 
 export const constants = realConstants
 
@@ -23,13 +23,15 @@ export async function readFile(path: string, encoding?: string): Promise<string 
 }
 
 export async function writeFile(path: string, text: string): Promise<void> {
-  await settle(here().files.write(path, text))
+  await settle(`writing ${path}`, () => here().files.write(path, text))
 }
 
 export async function appendFile(path: string, text: string): Promise<void> {
-  const { files } = here()
-  const before = files.look(path)
-  await files.write(path, `${before?.kind === 'file' ? String(before.text) : ''}${text}`)
+  const process = here()
+  const before = process.files.look(path)
+  if (diesAt(process, `before appending to ${path}`)) return never()
+  await process.files.write(path, `${before?.kind === 'file' ? String(before.text) : ''}${text}`)
+  if (diesAt(process, `after appending to ${path}`)) return never()
 }
 
 export async function readdir(path: string, options?: { readonly withFileTypes?: boolean }): Promise<readonly unknown[]> {
@@ -61,41 +63,56 @@ export async function stat(path: string): Promise<unknown> {
   return { isBlockDevice: () => kind === 'block', isDirectory: () => kind === 'directory', rdev: entry.kind === 'block' ? entry.rdev : 0, size: entry.kind === 'file' ? entry.text.length : 0 }
 }
 
-export const mkdir = async (path: string, options: { readonly recursive?: boolean } = {}): Promise<void> => settle(here().files.mkdir(path, options.recursive === true))
-export const rmdir = async (path: string): Promise<void> => settle(here().files.rmdir(path))
-export const symlink = async (to: string, path: string): Promise<void> => settle(here().files.symlink(to, path))
-export const unlink = async (path: string): Promise<void> => settle(here().files.unlink(path))
+export const mkdir = async (path: string, options: { readonly recursive?: boolean } = {}): Promise<void> => settle(`making ${path}`, () => here().files.mkdir(path, options.recursive === true))
+export const rmdir = async (path: string): Promise<void> => settle(`removing ${path}`, () => here().files.rmdir(path))
+export const symlink = async (to: string, path: string): Promise<void> => settle(`linking ${path}`, () => here().files.symlink(to, path))
+export const unlink = async (path: string): Promise<void> => settle(`unlinking ${path}`, () => here().files.unlink(path))
 
 export async function rm(path: string, options: { readonly recursive?: boolean; readonly force?: boolean } = {}): Promise<void> {
-  const { files } = here()
+  const process = here()
+  const { files } = process
   if (!files.look(path) && options.force !== true) throw errno('ENOENT', path)
+  if (files.look(path) && diesAt(process, `before removing ${path}`)) return never()
   files.remove(path, options.recursive === true)
+  if (!process.alive) return never()
 }
 
 export async function rename(from: string, to: string): Promise<void> {
   await pause()
-  here().files.rename(from, to)
+  const process = here()
+  if (diesAt(process, `before renaming to ${to}`)) return never()
+  process.files.rename(from, to)
+  if (diesAt(process, `after renaming to ${to}`)) return never()
 }
 
 /** A file, a directory (to be synced), or a block device. */
 export async function open(path: string, flags: string | number = 'r'): Promise<unknown> {
-  const { files } = here()
+  const process = here()
+  const { files } = process
   const entry = files.look(path)
   const creates = (typeof flags === 'string' && flags !== 'r') || (typeof flags === 'number' && (flags & constants.O_CREAT) !== 0)
   if (!entry && !creates) throw errno('ENOENT', path)
   if (entry && flags === 'wx') throw errno('EEXIST', path)
-  if (creates && (!entry || flags === 'w')) await files.write(path, '')
+  if (creates && (!entry || flags === 'w')) {
+    if (diesAt(process, `before creating ${path}`)) return never()
+    await files.write(path, '')
+  }
   return {
-    async writeFile(text: string) { await files.write(path, text) },
+    async writeFile(text: string): Promise<void> {
+      if (diesAt(process, `before filling ${path}`)) return never()
+      await files.write(path, text)
+    },
     async chmod() { /* everybody here is root */ },
-    async sync() {
+    async sync(): Promise<void> {
       await pause()
+      if (diesAt(process, `before syncing ${path}`)) return never()
       files.sync(path)
     },
     async close() { /* nothing is kept open */ },
     async write(data: Uint8Array, from: number, length: number, at: number) {
       const file = files.plain(path)
       if (!file) throw errno('EBADF', path)
+      if (diesAt(process, `before writing into ${path}`)) return never()
       const before = typeof file.text === 'string' ? Buffer.from(file.text, 'latin1') : file.text
       const whole = new Uint8Array(Math.max(before.length, at + length))
       whole.set(before)
@@ -114,8 +131,11 @@ export async function open(path: string, flags: string | number = 'r'): Promise<
 }
 
 /** What changes something takes a moment; between two such moments a process can be killed. */
-async function settle(work: Promise<void>): Promise<void> {
-  await work
+async function settle(what: string, work: () => Promise<void>): Promise<void> {
+  const process = here()
+  if (diesAt(process, `before ${what}`)) return never()
+  await work()
+  if (diesAt(process, `after ${what}`)) return never()
   await pause()
 }
 
