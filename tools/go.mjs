@@ -178,6 +178,10 @@ const verbs = {
     build()
     handOver(join(top, 'dist/test/sim/main.js'), args)
   },
+  'sim:kills'() {
+    build()
+    handOver(join(top, 'dist/test/sim/kills-main.js'), args)
+  },
   'sim:mutants'() {
     build()
     handOver(join(top, 'dist/test/sim/mutants-main.js'), args)
@@ -202,6 +206,6 @@ const verbs = {
 }
 
 checkNode()
-if (!Object.hasOwn(verbs, verb)) fail(`usage: npm run ok | npm test | npm run demo | npm run lab -- … | npm run lab:thrash -- … | npm run lab:managers | npm run sim -- … | npm run sim:mutants | npm run bench | npm run docs | npm run fuzz`)
+if (!Object.hasOwn(verbs, verb)) fail(`usage: npm run ok | npm test | npm run demo | npm run lab -- … | npm run lab:thrash -- … | npm run lab:managers | npm run sim -- … | npm run sim:kills | npm run sim:mutants | npm run bench | npm run docs | npm run fuzz`)
 npmPackages()
 verbs[verb]()

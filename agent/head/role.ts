@@ -317,6 +317,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
         if (there > 0) changes.note(record)
       }
       watch()
+      pruneLater() // a killed agent may have been about to, and no other order need ever come
     },
     async stop() {
       await Promise.all([events.stop(), patience.stop(), changes.stop(), held.stop()])
@@ -379,7 +380,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
         throw new Fault('volume in use', `${record?.name ?? volume} is in use${users === '' ? ': something has its device open' : `: ${users}`}`)
       }
       await removeLinks(volume)
-      // Once its devices are gone a volume wants no disks; if the agent dies before they are away, the next order of any volume finds them.
+      // Once its devices are gone a volume wants no disks; if the agent dies before they are away, the next one finds them when it starts.
       await records.remove(volume)
       verified.delete(volume)
       flush.forget(volume)

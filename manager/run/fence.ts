@@ -8,6 +8,7 @@ import { Fault, messageOf } from '../../lib/faults.js'
 import { sinceOfOthers } from '../plan/changed.js'
 import { decideLoss, chooseSource } from '../plan/segment.js'
 import { legAfter } from '../state/leg.js'
+import { findHost } from '../store/hosts.js'
 import { finishRequest, openRequestAbout } from '../store/requests.js'
 import { changeLayout, clearDoubts, extentsOf, forgetChanges, raiseGeneration, segmentsOf, setLeg, setSince, updateVolume, volumeById } from '../store/volumes.js'
 import type { ChangeTx } from '../store/store.js'
@@ -63,7 +64,7 @@ async function shutOut(cluster: Cluster, facts: VolumeFacts, initiator: string):
 }
 
 /** One transaction: unconfirmed legs stale, one source a segment, the next head. Gives the refusal when a segment has no confirmed leg: then nothing was changed. */
-async function admit(cluster: Cluster, tx: ChangeTx, { volume, hosts }: VolumeFacts, refusals: ReadonlyMap<string, string>): Promise<Fault | undefined> {
+async function admit(cluster: Cluster, tx: ChangeTx, { volume }: VolumeFacts, refusals: ReadonlyMap<string, string>): Promise<Fault | undefined> {
   const now = await volumeById(tx, volume.id)
   if (now?.phase !== 'fencing') return undefined
   const [segments, extents] = [await segmentsOf(tx, volume.id), await extentsOf(tx, volume.id)]
@@ -89,12 +90,12 @@ async function admit(cluster: Cluster, tx: ChangeTx, { volume, hosts }: VolumeFa
     }
     await raiseGeneration(tx, volume.id, segment.index)
   }
-  const next = hosts.get(volume.nextHead)
+  const next = await findHost(tx, now.nextHead) // somebody may have asked for another head while the servers were asked
   if (!next) await interruptCopies(cluster, tx, volume.id, `${volume.head} was lost`)
   await clearDoubts(tx, volume.id)
   await changeLayout(tx, volume.id)
   await updateVolume(tx, volume.id, {
-    phase: next ? 'attaching' : 'detached', head: next?.name ?? '', attachEpoch: volume.attachEpoch + 1, attachBoot: next?.bootId ?? '', nextHead: '', device: '', problem: '',
+    phase: next ? 'attaching' : 'detached', head: next?.name ?? '', attachEpoch: now.attachEpoch + 1, attachBoot: next?.bootId ?? '', nextHead: '', device: '', problem: '',
   })
   await tx.event({ kind: 'head shut out', about: 'volume', name: volume.name, text: `${volume.head} can write no more; ${copies} legs are copied from one source each before they count as in sync again` })
   if (!next) await finishRequest(tx, volume.id)

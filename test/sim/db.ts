@@ -66,6 +66,9 @@ function told(statements: readonly string[]): string {
   return [...new Set(statements.map((sql) => /^\s*(insert into|update|delete from) (\w+)/i.exec(sql)?.slice(1).join(' ') ?? sql.slice(0, 30)))].join(', ')
 }
 
+/** Compiled once for all worlds. */
+let loaded: ReturnType<typeof load> | undefined
+
 export class Store {
   readonly #writer: Connection
   readonly #reader: Connection
@@ -80,7 +83,7 @@ export class Store {
   }
 
   static async make(): Promise<Store> {
-    const { Database } = await load()
+    const { Database } = await (loaded ??= load())
     return new Store(new Database(), new Database())
   }
 

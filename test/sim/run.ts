@@ -86,7 +86,7 @@ async function acts(world: World, laws: Laws, { seed, volumes, ticks, faults }: 
   return count
 }
 
-async function converge(world: World): Promise<void> {
+export async function converge(world: World): Promise<void> {
   await until(world, HEAL_MS, 'all volumes are whole again', () => {
     for (const volume of world.volumes.values()) {
       if (busy.has(volume)) return `${volume.name} is in somebody's hands`
@@ -115,7 +115,7 @@ async function converge(world: World): Promise<void> {
   await until(world, CLEAN_MS, 'nothing is left', () => leftovers(world)[0])
 }
 
-async function until(world: World, ms: number, what: string, why: () => string | undefined): Promise<void> {
+export async function until(world: World, ms: number, what: string, why: () => string | undefined): Promise<void> {
   const end = world.timeline.now + ms
   let reason = why()
   while (reason !== undefined && world.timeline.now < end) {
