@@ -10,6 +10,7 @@ import type { DiskDuty, ExtentRow, HostDuty, HostRow } from '../state/rows.js'
 import type { Reader } from '../store/db.js'
 import { allDisks, setDiskDuty, setHostDuty } from '../store/hosts.js'
 import { addJob, endJob } from '../store/jobs.js'
+import { finishRequest } from '../store/requests.js'
 import { loadSettings } from '../store/settings.js'
 import type { ChangeTx } from '../store/store.js'
 import { changeLayout, extentsOf, extentsOnHost, updateVolume, volumeById, volumesOnHead } from '../store/volumes.js'
@@ -144,6 +145,7 @@ export function hostFail(cluster: Cluster, params: ApiParams<'hostFail'>, signal
     if (!params.force && online(cluster, host.name)) throw new Fault('host online', `Cannot count ${host.name} as lost: it answers (--force insists)`)
     const taken = (await volumesOnHead(tx, host.name)).filter((volume) => volume.head === host.name && volume.phase !== 'fencing')
     for (const volume of taken) {
+      if (volume.phase === 'attaching') await finishRequest(tx, volume.id, new Fault('host offline', `${host.name} counts as lost: volume ${volume.name} is not attached to it`))
       await updateVolume(tx, volume.id, { phase: 'fencing', nextHead: '' })
       await changeLayout(tx, volume.id)
     }

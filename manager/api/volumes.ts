@@ -17,6 +17,7 @@ import { findHost } from '../store/hosts.js'
 import type { Reader } from '../store/db.js'
 import type { ChangeTx } from '../store/store.js'
 import { endJobsAbout } from '../store/jobs.js'
+import { finishRequest } from '../store/requests.js'
 import { forgetSettingsOf } from '../store/settings.js'
 import { addExtent, addSegment, addVolume, changeLayout, dropExtents, extentsOf, findVolume, removeVolume, updateVolume } from '../store/volumes.js'
 import { extentsOfAll, segmentsOfAll, volumesPage } from '../store/lists.js'
@@ -125,6 +126,8 @@ async function shutOutFirst(cluster: Cluster, tx: ChangeTx, volume: VolumeRow, h
   if (!online(cluster, head.name)) throw new Fault('host offline', `${head.name} does not answer`)
   if (old && old.duty !== 'failed' && online(cluster, old.name)) throw new Fault('host online', `Cannot take volume ${volume.name} from ${old.name}: it answers`)
   if (volume.phase === 'fencing' && volume.nextHead !== '') throw new Fault('volume busy', `${volume.name} is being moved to ${volume.nextHead}`)
+  // Who waits for the old head is told now: what ends later is the answer to this call.
+  await finishRequest(tx, volume.id, new Fault('host offline', `${volume.head} is taken for lost: ${head.name} shall have volume ${volume.name}`))
   await updateVolume(tx, volume.id, { phase: 'fencing', nextHead: head.name })
   await changeLayout(tx, volume.id)
   await tx.event({ kind: 'head to be shut out', about: 'volume', name: volume.name, text: `${volume.head} is taken for lost: ${head.name} shall have the volume` })

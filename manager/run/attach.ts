@@ -46,12 +46,15 @@ export async function attachTurn(cluster: Cluster, facts: VolumeFacts, attempt: 
       return refused ? await giveUp(cluster, facts, refused) : 0
     }
     noteSeen(cluster, head.name, volume.attachBoot, [up])
-    await cluster.store.change(async (tx) => {
+    const there = await cluster.store.change(async (tx) => {
+      if (!await stillAttaching(tx, volume)) return false // its head counts as lost since: it is being shut out
       await keepSettled(tx, volume.id, up)
       await updateVolume(tx, volume.id, { phase: 'attached', device: up.device, problem: '' })
       await finishRequest(tx, volume.id)
       await tx.event({ kind: 'volume attached', about: 'volume', name: volume.name, text: `to ${head.name} as ${up.device}` })
+      return true
     })
+    if (!there) return 0
     cluster.work.kick('head', head.name)
     cluster.work.kick('repair', 'cluster')
     return 'idle'
@@ -59,6 +62,12 @@ export async function attachTurn(cluster: Cluster, facts: VolumeFacts, attempt: 
     if (thrown instanceof Fault && thrown.fault !== 'stale epoch') return giveUp(cluster, facts, thrown)
     throw thrown
   }
+}
+
+/** Whether nobody has decided otherwise while its head and servers were asked. */
+async function stillAttaching(tx: ChangeTx, volume: VolumeRow): Promise<boolean> {
+  const now = await volumeById(tx, volume.id)
+  return now?.phase === 'attaching' && now.attachEpoch === volume.attachEpoch
 }
 
 /** As the settings say now. What an attachment that remembers nothing writes makes worthless what was remembered before it. */
@@ -137,6 +146,7 @@ async function giveUp(cluster: Cluster, { volume }: VolumeFacts, why: Fault): Pr
     return 3000
   }
   await cluster.store.change(async (tx) => {
+    if (!await stillAttaching(tx, volume)) return
     await doomRequest(tx, volume.id, new Fault(why.fault, `Cannot attach volume ${volume.name} to ${volume.head}: ${why.message}`))
     await updateVolume(tx, volume.id, { phase: 'detaching' })
   })

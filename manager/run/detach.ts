@@ -2,7 +2,8 @@
 import { Fault } from '../../lib/faults.js'
 import { agentMethods } from '../../lib/wire/agent.js'
 import { requestDoomed, finishRequest, openRequestAbout } from '../store/requests.js'
-import { setSettled, updateVolume } from '../store/volumes.js'
+import type { ChangeTx } from '../store/store.js'
+import { setSettled, updateVolume, volumeById } from '../store/volumes.js'
 import { AgentSilent } from './agents.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
@@ -25,6 +26,7 @@ export async function detachTurn(cluster: Cluster, facts: VolumeFacts): Promise<
       if (!(thrown instanceof Fault) || thrown.fault === 'stale epoch') throw thrown
       if (await requestDoomed(cluster.store.read, volume.id)) throw thrown // the clean-up of a failed attach goes on until it is done
       await cluster.store.change(async (tx) => {
+        if (!await stillDetaching(tx, volume.id)) return
         await updateVolume(tx, volume.id, { phase: 'attached' })
         await finishRequest(tx, volume.id, new Fault(thrown.fault, `Cannot detach volume ${volume.name} from ${volume.head}: ${thrown.message}`))
       })
@@ -33,6 +35,7 @@ export async function detachTurn(cluster: Cluster, facts: VolumeFacts): Promise<
     }
   }
   await cluster.store.change(async (tx) => {
+    if (!await stillDetaching(tx, volume.id)) return // its head counts as lost since: it is being shut out, and somebody may wait for another
     const settled = await sinceNow(cluster, tx, volume.id)
     if (settled > 0) await setSettled(tx, volume.id, settled)
     await updateVolume(tx, volume.id, { phase: 'detached', head: '', device: '', problem: '' })
@@ -41,6 +44,10 @@ export async function detachTurn(cluster: Cluster, facts: VolumeFacts): Promise<
   })
   cluster.work.kick('repair', 'cluster')
   return 0
+}
+
+async function stillDetaching(tx: ChangeTx, volume: string): Promise<boolean> {
+  return (await volumeById(tx, volume))?.phase === 'detaching'
 }
 
 /** The database has no head for it any more. A server that is away keeps its old list until it returns and is put right. */
