@@ -20,6 +20,10 @@ const nameOf = (process: string): string => (process === 'manager' ? 'mgr' : pro
 const toldAs = (process: string): string => (process === 'mgr' ? 'manager' : process)
 const quoted = (name: string): string => (/\s/.test(name) ? `'${name}'` : name)
 
+function tell(transcript: readonly string[], { lines }: Arguments): void {
+  if (Number(lines) > 0) console.log(transcript.slice(-Number(lines)).join('\n'))
+}
+
 /** Gives the exit code: 0 when every point that was asked for went well. */
 export async function runKills(args: Arguments): Promise<number> {
   const chosen = stories.filter(({ name }) => args.story === undefined || name === args.story)
@@ -38,7 +42,8 @@ export async function runKills(args: Arguments): Promise<number> {
 async function enumerate(story: Story, args: Arguments): Promise<{ readonly points: number; readonly failures: number }> {
   const counted = await play(story, undefined, args.verbose && args.point === undefined)
   if (counted.violation !== undefined) {
-    console.log(`${story.name}: FAILED with nobody killed: ${counted.violation}\n${counted.lines.slice(-Number(args.lines)).join('\n')}`)
+    console.log(`${story.name}: FAILED with nobody killed: ${counted.violation}`)
+    tell(counted.lines, args)
     return { points: 0, failures: 1 }
   }
   let [points, failures] = [0, 0]
@@ -53,7 +58,7 @@ async function enumerate(story: Story, args: Arguments): Promise<{ readonly poin
       const wrong = violation ?? (again.get(process)?.[point - 1] === step ? undefined : `point ${point} is another one the second time: ${again.get(process)?.[point - 1] ?? 'none'}`)
       if (wrong === undefined) continue
       failed += 1
-      if (!args.verbose) console.log(lines.slice(-Number(args.lines)).join('\n'))
+      if (!args.verbose) tell(lines, args)
       console.log(`FAILED: ${story.name}: ${toldAs(process)} dies at point ${point}, ${step}: ${wrong}\nthe same again: npm run sim:kills -- --story ${quoted(story.name)} --process ${toldAs(process)} --point ${point} -v`)
     }
     points += wanted.length

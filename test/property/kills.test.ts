@@ -1,0 +1,40 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { expect } from 'chai'
+
+/** A process of its own: its module loader puts the world in the place of the kernel's tools. Gives what it said and whether all went well. */
+function kill(...args: readonly string[]): Promise<{ readonly code: number; readonly text: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [join(import.meta.dirname, '../sim/kills-main.js'), '--lines', '40', ...args], { timeout: 170_000, maxBuffer: 1 << 26 }, (error, stdout, stderr) => { resolve({ code: error === null ? 0 : 1, text: `${stdout}${stderr}` }) })
+  })
+}
+
+const pointsOf = (text: string): number => Number(/^(\d+) points, every one of them went well/m.exec(text)?.[1] ?? 0)
+
+describe('a manager or an agent that dies at a step, in a simulated cluster (all steps: npm run sim:kills)', () => {
+  it('the manager dies anywhere while it makes a volume: there is one volume in the end, and nothing else', async () => {
+    const { code, text } = await kill('--story', 'create', '--process', 'manager')
+    expect(code, text).to.equal(0)
+    expect(pointsOf(text)).to.be.at.least(20)
+  }).timeout(180_000)
+
+  it('an agent dies while it ends a session of its head\'s last copy: the next one ends it, though no order comes any more', async () => {
+    const { code, text } = await kill('--story', 'evacuate detached', '--process', 'hd2', '--step', 'before iscsiadm -m session')
+    expect(code, text).to.equal(0)
+    expect(pointsOf(text)).to.be.at.least(1)
+  }).timeout(180_000)
+
+  for (const story of ['move from a lost head', 'attach to a head that is lost meanwhile', 'detach from a head that is lost meanwhile']) {
+    it(`what is acknowledged is so, and is done once, wherever the manager dies: ${story}`, async () => {
+      const { code, text } = await kill('--story', story, '--process', 'manager', '--every', '30')
+      expect(code, text).to.equal(0)
+      expect(pointsOf(text)).to.be.at.least(2)
+    }).timeout(180_000)
+  }
+
+  it('a request that is taken for a new one when it is repeated is found', async () => {
+    const { code, text } = await kill('--story', 'create', '--process', 'manager', '--step', 'before answering', '--mutant', 'a request that is repeated is a new one')
+    expect(code, text).to.equal(1)
+    expect(text).to.contain('FAILED: create: manager dies at point')
+  }).timeout(180_000)
+})
