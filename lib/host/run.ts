@@ -27,6 +27,8 @@ const DEFAULT_PARALLEL = 8
 const DEFAULT_OUTPUT_BYTES = 4 * 1024 * 1024
 /** After the program ended, how long its output may still be held open by something that it left running. */
 const PIPE_GRACE_MS = 300
+/** A turn reads at least 64 KiB of a pipe, which holds 1 MiB at most (pipe(7)); what was left running may go on writing for ever. */
+const READ_TURNS = 17
 /** After SIGKILL, how long to wait for the end before the call settles without it. */
 const KILL_GRACE_MS = 200
 
@@ -100,6 +102,14 @@ async function perform(request: RunRequest, leftMs: number, release: () => void,
       }
       resolve({ exit, stdout: stdout ?? '', stderr: stderr ?? '' })
     }
+    /** In a busy process that time can be over before one look at the pipes: what the program wrote is there, and would be taken for nothing. */
+    function settleWhenRead(turns = READ_TURNS): void {
+      const before = outputs.map((output) => output.received()).join()
+      setImmediate(() => { // after a turn in which every pipe was read
+        if (turns > 1 && outputs.map((output) => output.received()).join() !== before) settleWhenRead(turns - 1)
+        else settle()
+      })
+    }
     function end(reason: Exit): void {
       if (exit) return
       exit = reason
@@ -121,7 +131,7 @@ async function perform(request: RunRequest, leftMs: number, release: () => void,
       if (exit) return settle()
       exit = code === null ? { kind: 'signal', signal: killedBy ?? 'unknown' } : { kind: 'code', code }
       if (outputs.every((output) => output.ended())) settle()
-      else grace = setTimeout(settle, PIPE_GRACE_MS)
+      else grace = setTimeout(() => { settleWhenRead() }, PIPE_GRACE_MS)
       return undefined
     })
   })
@@ -137,7 +147,7 @@ function killGroup(child: Pick<ChildProcess, 'pid'>): void {
   }
 }
 
-interface Output { ended(): boolean; finish(): string }
+interface Output { ended(): boolean; received(): number; finish(): string }
 
 function collect(stream: NodeJS.ReadableStream & { destroy(): unknown; readonly closed: boolean }, maxBytes: number, tooLong: () => void): Output {
   const chunks: Buffer[] = []
@@ -150,6 +160,7 @@ function collect(stream: NodeJS.ReadableStream & { destroy(): unknown; readonly 
   })
   return {
     ended: () => stream.closed,
+    received: () => size,
     finish: () => {
       stream.destroy()
       return Buffer.concat(chunks).toString('utf8')

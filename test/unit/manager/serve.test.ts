@@ -7,6 +7,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { inspect } from 'node:util'
 import sqlite3 from 'sqlite3'
 import { activeAddress } from '../../../lib/api/active.js'
 import { apiMethods } from '../../../lib/api/methods.js'
@@ -87,7 +88,7 @@ describe('managers on one database', function () {
       if (now && good(now)) return now
       await pause()
     }
-    throw new Error(`${name} never came so far: ${JSON.stringify(await status(name))}\n${said.get(name) ?? ''}`)
+    throw new Error(`${name} never came so far: ${inspect(await status(name), { depth: 4 })}\n${said.get(name) ?? ''}`)
   }
   const call = (name: string, method: string, params: Readonly<Record<string, string>> = {}): Promise<unknown> => (clients.get(name)?.call(method, [params]) ?? Promise.reject(new Error(name))).catch((thrown: unknown) => thrown)
 

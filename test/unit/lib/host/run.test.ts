@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { expect } from 'chai'
 import { createRun, failureText } from '../../../../lib/host/run.js'
 import { createSlots } from '../../../../lib/host/run-slots.js'
@@ -89,6 +89,20 @@ describe('the runner', () => {
 
   it('reads a large output whole', async () => {
     expect((await run(sh('head -c 3000000 /dev/zero | tr "\\0" x'))).stdout).to.equal('x'.repeat(3_000_000))
+  })
+
+  it('loses nothing that a program said when this process was too busy to read it before its end', async () => {
+    const busy = (ms: number): void => { Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms) }
+    const result = run(sh('sleep 0.5; echo hello'))
+    await new Promise(setImmediate)
+    // Another program's words and end are seen in one look at the kernel. While its words are worked on the first one ends, so that its end is seen
+    // with the other's, before its words; and what the other's end gives to do takes longer than the time for these.
+    const other = spawn('echo', ['x'])
+    other.stdout.once('data', () => { busy(1200) })
+    other.once('exit', () => { busy(500) })
+    busy(300)
+    expect(await result).to.include({ stdout: 'hello\n' })
+    expect((await result).exit).to.deep.equal({ kind: 'code', code: 0 })
   })
 
   it('ends a program when the caller gives up, and starts none when it already has', async () => {
