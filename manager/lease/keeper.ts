@@ -61,7 +61,7 @@ export function createKeeper(options: KeeperOptions): Keeper {
     const record = await within(store.read())
     const sentMs = clock.monoMs()
     if (record && record.incarnation === doubtful?.incarnation && await within(store.beat(record))) return hold({ ...record, beat: record.beat + 1 }, sentMs)
-    sight = look(sight, record, clock.monoMs())
+    sight = look(times, sight, record, clock.monoMs())
     const choice = decide(times, sight, { name: self.name, place: await lock.place(), gaveUp }, clock.monoMs())
     if (choice.kind === 'wait') {
       await lock.release() // whoever takes it should have it

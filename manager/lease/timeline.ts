@@ -19,6 +19,8 @@
  *
  * So the old holder has been silent for at least 2.1 s when the next begins. A candidate that is itself held up only waits longer.
  * A holder that can't reach the store stays frozen and keeps its epoch: if its next renewal is taken, nobody else has been there.
+ * A candidate that could not look for 2.8 s begins its wait anew (one look without an answer costs 2.6 s at most): where the store was
+ * away from both, the holder's silence says nothing, and it should be the first to be back.
  */
 import { assert } from '../../lib/assert.js'
 
@@ -90,6 +92,7 @@ export function assertLeaseTimes(t: LeaseTimes): void {
   assert(t.softMs < t.freezeMs && t.freezeMs + t.tickMs < t.hardMs, 'a manager must have the time to freeze by its own hand')
   assert((t.hardMs + t.tickMs) / (1 - DRIFT) + t.ttlMs * 0.1 < t.waitMs / (1 + DRIFT), 'two managers could be at work at once')
   assert(4 * t.pollMs <= t.renewMs + 1e-6, 'a candidate must see more than the renewals move')
+  assert(2 * (t.pollMs + t.callMs) < t.renewMs + t.callMs, 'one look without an answer must not begin the wait anew')
 }
 
 /** `active`: all is well. `soft-stopped`: nothing new is begun. `frozen`: no effect of any kind. */
@@ -117,11 +120,14 @@ export function untilStanding(times: LeaseTimes, renewedMs: number, nowMs: numbe
 export interface Sight {
   readonly record: LeaseRecord | undefined
   readonly sinceMs: number
+  /** When it was looked at last. */
+  readonly lookedMs: number
 }
 
 /** `nowMs` is read after the answer came: what may be older counts as new, never the other way. */
-export function look(before: Sight | undefined, record: LeaseRecord | undefined, nowMs: number): Sight {
-  return before && sameRecord(before.record, record) ? { record, sinceMs: before.sinceMs } : { record, sinceMs: nowMs }
+export function look({ renewMs, callMs }: LeaseTimes, before: Sight | undefined, record: LeaseRecord | undefined, nowMs: number): Sight {
+  const still = before !== undefined && sameRecord(before.record, record) && nowMs - before.lookedMs < renewMs + callMs
+  return { record, sinceMs: still ? before.sinceMs : nowMs, lookedMs: nowMs }
 }
 
 export function sameRecord(one: LeaseRecord | undefined, other: LeaseRecord | undefined): boolean {
@@ -143,7 +149,7 @@ export interface Candidate {
  * such a lock to one process at a time, and takes it away from nobody but the dead. So a manager that is started anew where it ran
  * before does not wait. A stopped or hung process keeps its lock, and is waited for.
  */
-export function decide({ pollMs }: LeaseTimes, { record, sinceMs }: Sight, me: Candidate, nowMs: number): Choice {
+export function decide({ pollMs }: LeaseTimes, { record, sinceMs }: Pick<Sight, 'record' | 'sinceMs'>, me: Candidate, nowMs: number): Choice {
   if (!record) return { kind: 'take', why: 'there has never been a holder' }
   const unchangedMs = nowMs - sinceMs
   const until = (ms: number, why: string): Choice => (unchangedMs >= ms ? { kind: 'take', why } : { kind: 'wait', ms: Math.min(pollMs, ms - unchangedMs) })

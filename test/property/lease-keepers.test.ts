@@ -190,7 +190,7 @@ describe('keepers and agents as they are', function () {
 
   it('never let an older holder have an effect after a newer one, and always find somebody to work in the end', async () => {
     let terms = 0
-    for (let seed = 1; seed <= Number(process.env.KEEPER_SEEDS ?? 12); seed += 1) {
+    for (let seed = 1; seed <= Number(process.env.KEEPER_SEEDS ?? 16); seed += 1) {
       const world = new World(createDice(seed))
       await world.run()
       expect(world.violations, `seed ${seed}`).to.deep.equal([])

@@ -214,7 +214,7 @@ export class LeaseWorld {
         return
       }
       const { record } = answer
-      process.sight = look(process.sight, record, this.#local(process))
+      process.sight = look(this.#times, process.sight, record, this.#local(process))
       const choice = decide(this.#times, process.sight, { name: process.name, place: '', gaveUp: process.gaveUp }, this.#local(process))
       if (choice.kind === 'wait') this.#later(process, choice.ms, () => { this.#watch(process) })
       else this.#contend(process, record)

@@ -138,6 +138,21 @@ describe('two keepers on one SQLite file', function () {
     expect(told).to.deep.equal(['soft-stopped', 'frozen', 'active'])
   })
 
+  it('leave it to who had it when the store was away from both and is back', async () => {
+    const [one, two] = [await seat('one'), await seat('two')]
+    contend(one)
+    await clock.turn(100)
+    contend(two)
+    await clock.turn(5000)
+    for (const each of [one, two]) each.way = 'fails'
+    await clock.turn(60_000)
+    two.way = 'open' // a moment earlier
+    await clock.turn(3000)
+    one.way = 'open'
+    await clock.turn(20_000)
+    expect([one.held?.standing(), one.held?.epoch, two.held]).to.deep.equal(['active', 1, undefined])
+  })
+
   it('bear one renewal whose answer is lost without a pause', async () => {
     const one = await seat('one')
     contend(one)

@@ -56,9 +56,16 @@ describe('a candidate', () => {
   })
 
   it('begins its wait anew with every beat, epoch or incarnation that it sees', () => {
-    const first = look(undefined, record, 1000)
-    expect(look(first, { ...record }, 5000).sinceMs).to.equal(1000)
-    for (const moved of [{ beat: 4 }, { epoch: 8 }, { incarnation: 'two' }, { released: true }]) expect(look(first, { ...record, ...moved }, 5000).sinceMs).to.equal(5000)
+    const first = look(times, undefined, record, 1000)
+    expect(look(times, first, { ...record }, 3000).sinceMs).to.equal(1000)
+    for (const moved of [{ beat: 4 }, { epoch: 8 }, { incarnation: 'two' }, { released: true }]) expect(look(times, first, { ...record, ...moved }, 3000).sinceMs).to.equal(3000)
+  })
+
+  it('does not count for the holder\'s silence what it could not see: after 2.8 s without a look its wait begins anew', () => {
+    const second = look(times, look(times, undefined, record, 1000), { ...record }, 3799)
+    expect(second.sinceMs).to.equal(1000)
+    expect(look(times, second, { ...record }, 6598).sinceMs).to.equal(1000)
+    expect(look(times, second, { ...record }, 6599).sinceMs).to.equal(6599)
   })
 
   it('takes at once what was released, unless it is meant for another or was its own: then after 2 s', () => {
