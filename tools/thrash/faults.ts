@@ -64,6 +64,8 @@ export interface Model {
   /** Servers and heads that had a fault since the last check: legs on them may be stale until the volumes are full again. */
   readonly harmed: readonly string[]
   readonly cruel: boolean
+  /** Faults between two checks, at most. */
+  readonly longest: number
   /** False: the product can't repair legs. */
   readonly repair: boolean
   /** Of these only. */
@@ -73,8 +75,8 @@ export interface Model {
 }
 
 /** How many faults come before the next check. */
-export function roundLength(seed: number, round: number, { cruel }: Pick<Model, 'cruel'>): number {
-  return createDice(seed, 1, round).between(3, cruel ? 7 : 6)
+export function roundLength(seed: number, round: number, { cruel, longest }: Pick<Model, 'cruel' | 'longest'>): number {
+  return createDice(seed, 1, round).between(3, longest + (cruel ? 1 : 0))
 }
 
 /**

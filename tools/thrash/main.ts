@@ -25,6 +25,10 @@ const DISK_MEBIBYTES = 512
 const EXTENTS_MAX = 28
 const CLEAN_MS = 120_000
 const PATIENCE_S = 300
+const HEADS = 2
+const LONGEST = 6
+/** Between two requests of one of a writer's four, ms at most: without it the guests that share this machine starve each other. */
+const PAUSE_MS = 60
 /** A request that waits for so long is a violation, whatever is wrong just now: no round lasts as long, and none takes away the last leg. */
 const STUCK_MS = 120_000
 const started = performance.now()
@@ -42,6 +46,10 @@ interface Options {
   /** Seconds. */
   readonly patience: number
   readonly only: readonly Kind[]
+  readonly heads: number
+  readonly longest: number
+  /** ms. */
+  readonly pause: number
 }
 
 function say(text: string): void {
@@ -66,14 +74,18 @@ function readOptions(): Options {
     .option('--all', 'fails when there was no time for all the faults')
     .option('--no-repair', 'for a product that does not repair legs: only faults that make none stale for good').option('--keep', 'leaves the cluster up')
     .addOption(new Option('--patience <seconds>', 'how long all may take to come back after it was healed').default(PATIENCE_S).argParser(whole))
+    .addOption(new Option('--heads <n>', 'hosts that volumes are attached to').default(HEADS).argParser(whole)).addOption(new Option('--longest <n>', 'faults between two checks, at most').default(LONGEST).argParser(whole))
+    .addOption(new Option('--pause <ms>', 'between two requests of one of a writer\'s four, at most').default(PAUSE_MS).argParser(whole))
     .addOption(new Option('--lab <name>', 'name of the lab').default('thrash'))
   program.parse()
-  const options = program.opts<Partial<Options> & { faults: number; minutes: number; lab: string; only: readonly Kind[]; repair: boolean; patience: number }>()
+  const options = program.opts<Partial<Options> & { faults: number; minutes: number; lab: string; only: readonly Kind[]; repair: boolean; patience: number; heads: number; longest: number; pause: number }>()
+  if (options.heads < 2 || options.longest < 3) throw new Error('at least 2 heads, and 3 faults between two checks')
   return { ...options, seed: options.seed ?? Math.floor(Math.random() * 1e6), keep: options.keep === true, cruel: options.cruel === true, all: options.all === true }
 }
 
-function againCommand({ seed, faults, minutes, only, cruel, repair, patience }: Options): string {
-  return `npm run lab:thrash -- --seed ${seed} --faults ${faults} --minutes ${minutes}${only.length < kinds.length ? ` --only ${only.join(',')}` : ''}${cruel ? ' --cruel' : ''}${repair ? '' : ' --no-repair'}${patience === PATIENCE_S ? '' : ` --patience ${patience}`}`
+function againCommand({ seed, faults, minutes, only, cruel, repair, patience, heads, longest, pause }: Options): string {
+  const others = ([['patience', patience, PATIENCE_S], ['heads', heads, HEADS], ['longest', longest, LONGEST], ['pause', pause, PAUSE_MS]] as const).filter(([, value, usual]) => value !== usual)
+  return `npm run lab:thrash -- --seed ${seed} --faults ${faults} --minutes ${minutes}${only.length < kinds.length ? ` --only ${only.join(',')}` : ''}${cruel ? ' --cruel' : ''}${repair ? '' : ' --no-repair'}${others.map(([name, value]) => ` --${name} ${value}`).join('')}`
 }
 
 class Run {
@@ -90,7 +102,7 @@ class Run {
     this.#options = options
     this.#lab = lab
     const heads = lab.hosts.filter((host) => host.kind === 'head').map((host) => host.name)
-    this.#volumes = chooseVolumes(options.seed, heads, { extentMebibytes: EXTENT_MEBIBYTES, extentsMax: EXTENTS_MAX }).map((plan) => new ThrashedVolume(lab, options.seed, plan, EXTENT_MEBIBYTES, {
+    this.#volumes = chooseVolumes(options.seed, heads, { extentMebibytes: EXTENT_MEBIBYTES, extentsMax: EXTENTS_MAX }).map((plan) => new ThrashedVolume(lab, options.seed, plan, { extentMebibytes: EXTENT_MEBIBYTES, pauseMs: options.pause }, {
       stall: (ms) => { this.tally.stall(ms, performance.now()) },
       waits: (ms) => { this.#waits(plan.name, ms) },
       note: (text) => { say(`  ${text}`) },
@@ -146,9 +158,9 @@ class Run {
 
   #model(forced: Model['forced']): Model {
     const named = (kind: string): readonly string[] => this.#lab.hosts.filter((host) => host.kind === kind).map((host) => host.name)
-    const { cruel, repair, only } = this.#options
+    const { cruel, repair, only, longest } = this.#options
     return {
-      storage: named('storage'), heads: named('head'), disks: this.#lab.wish.disks, cruel, repair, only, forced, down: [], harmed: [],
+      storage: named('storage'), heads: named('head'), disks: this.#lab.wish.disks, cruel, longest, repair, only, forced, down: [], harmed: [],
       volumes: this.#volumes.map(({ name, head, plan }) => ({ name, head, redundancy: plan.redundancy })),
     }
   }
@@ -253,7 +265,7 @@ async function showLogs(lab: Lab): Promise<void> {
 async function main(options: Options): Promise<number> {
   console.log(`${againCommand(options)}\n`)
   await Lab.down(options.lab)
-  const lab = await Lab.up({ ...defaultWish, name: options.lab, storage: 4, heads: 2, disks: 2, diskBytes: BigInt(DISK_MEBIBYTES) * 1024n ** 2n, extentSize: `${EXTENT_MEBIBYTES}MiB`, dist }, say)
+  const lab = await Lab.up({ ...defaultWish, name: options.lab, storage: 4, heads: options.heads, disks: 2, diskBytes: BigInt(DISK_MEBIBYTES) * 1024n ** 2n, extentSize: `${EXTENT_MEBIBYTES}MiB`, dist }, say)
   const run = new Run(lab, options)
   try {
     await run.story()

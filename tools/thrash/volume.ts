@@ -48,6 +48,7 @@ export class ThrashedVolume {
   readonly #lab: Lab
   readonly #run: number
   readonly #segmentBlocks: number
+  readonly #pauseMs: number
   readonly #listener: Listener
   #lives = 0
   #running: Running | undefined
@@ -58,13 +59,14 @@ export class ThrashedVolume {
   /** What the writer said last of its oldest request. */
   #waits: { readonly ms: number; readonly atMs: number } | undefined
 
-  constructor(lab: Lab, run: number, plan: VolumePlan, extentMebibytes: number, listener: Listener) {
+  constructor(lab: Lab, run: number, plan: VolumePlan, { extentMebibytes, pauseMs }: { readonly extentMebibytes: number; readonly pauseMs: number }, listener: Listener) {
     this.#lab = lab
     this.#run = run
     this.plan = plan
     this.name = plan.name
     this.head = plan.head
     this.#segmentBlocks = extentMebibytes * 256
+    this.#pauseMs = pauseMs
     this.#listener = listener
     this.ledger = new Ledger(chunksOf(this.#blocks, this.#segmentBlocks), CHUNK_BLOCKS)
   }
@@ -85,7 +87,7 @@ export class ThrashedVolume {
   }
 
   #program(): readonly string[] {
-    const place = [`/dev/vsky/${this.name}`, this.#run, this.plan.number, this.#blocks, this.#segmentBlocks, this.#lives].map(String)
+    const place = [`/dev/vsky/${this.name}`, this.#run, this.plan.number, this.#blocks, this.#segmentBlocks, this.#lives, this.#pauseMs].map(String)
     // More threads than requests, so that each of them really is in flight.
     return ['env', 'UV_THREADPOOL_SIZE=12', 'node', join(this.#lab.wish.dist, 'tools/thrash/writer.js'), ...place]
   }

@@ -3,7 +3,7 @@
  * on the same block, and a reader that looks whether what was acknowledged is there. Each acknowledgement goes out as a line at once: the
  * record is kept outside, because this kernel may be killed any moment. Its input tells it what to do, a line each: `read`: finish what is in
  * flight, flush, read everything back past the page cache, and wait; `go`: write on; `stop`: end.
- * Usage: writer.js PATH RUN VOLUME BLOCKS SEGMENTBLOCKS LIFE < least rounds as JSON, one line; then commands
+ * Usage: writer.js PATH RUN VOLUME BLOCKS SEGMENTBLOCKS LIFE PAUSE < least rounds as JSON, one line; then commands
  */
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs'
 import { open } from 'node:fs/promises'
@@ -17,15 +17,13 @@ import type { WriterLine } from './lines.js'
 
 const DEPTH = 4
 const CHUNK_BYTES = CHUNK_BLOCKS * BLOCK
-/** Between two requests of one of the four, ms at most: without it the guests that share this machine starve each other. */
-const PAUSE_MS = 60
 const AFTER_ERROR_MS = 250
 const TELL_WAITING_MS = 500
 /** Rounds of one life of the writer: a later life's are all higher, whatever of this one's was issued and not told. */
 const ROUNDS_A_LIFE = 2 ** 32
 
 const [path = '', ...numbers] = process.argv.slice(2)
-const [run = 0, volume = 0, blocks = 0, segmentBlocks = 1, life = 0] = numbers.map(Number)
+const [run = 0, volume = 0, blocks = 0, segmentBlocks = 1, life = 0, pauseMs = 0] = numbers.map(Number)
 const chunks = chunksOf(blocks, segmentBlocks)
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -101,7 +99,7 @@ async function write(): Promise<void> {
         for (let index = 0; index < count; index += 1) least[at + index] = mine
         tell({ is: 'ack', round: mine, block, count, ms: Math.round(performance.now() - from) })
       })
-      await pause(dice.between(0, PAUSE_MS))
+      await pause(dice.between(0, pauseMs))
     }
   }
   const reader = async (who: number, buffer: Buffer): Promise<void> => {
@@ -115,7 +113,7 @@ async function write(): Promise<void> {
         const wanted = least[at] ?? 0
         if (found < wanted) tell({ is: 'older', block, least: wanted, found })
       })
-      await pause(dice.between(0, PAUSE_MS))
+      await pause(dice.between(0, pauseMs))
     }
   }
   tell({ is: 'ready', pid: process.pid, direct: flag !== 0 })

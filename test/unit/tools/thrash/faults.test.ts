@@ -6,7 +6,7 @@ import { afterCheck, afterStep, chooseStep, chooseVolumes, kinds, labelOf, needs
 import type { Model, Step } from '../../../../tools/thrash/faults.js'
 
 const modelOf = (more: Partial<Model> = {}): Model => ({
-  storage: ['st1', 'st2', 'st3', 'st4'], heads: ['hd1', 'hd2'], disks: 2, down: [], harmed: [], cruel: false, repair: true, only: kinds, forced: ['attach', 'host-fail'],
+  storage: ['st1', 'st2', 'st3', 'st4'], heads: ['hd1', 'hd2'], disks: 2, down: [], harmed: [], cruel: false, longest: 6, repair: true, only: kinds, forced: ['attach', 'host-fail'],
   volumes: [{ name: 'v1', head: 'hd1', redundancy: 2 }, { name: 'v2', head: 'hd2', redundancy: 3 }], ...more,
 })
 
