@@ -187,9 +187,10 @@ const verbs = {
     handOver(join(top, 'dist/test/sim/mutants-main.js'), args)
   },
   bench() {
-    if (args.includes('--rpc')) { // no kernels in it
+    const alone = ['rpc', 'placement'].find((name) => args.includes(`--${name}`)) // no kernels in these
+    if (alone !== undefined) {
       build()
-      handOver(join(top, 'dist/bench/rpc.js'), args)
+      handOver(join(top, `dist/bench/${alone}.js`), args)
       return
     }
     if (args.includes('--state')) { // nor here

@@ -1,5 +1,5 @@
 /** What an evacuation would do, before anybody does it. Pure. */
-import { placeLegs } from './place-legs.js'
+import { Placer } from './place-legs.js'
 import type { PlaceDisk } from './place-legs.js'
 
 export interface MovingLeg {
@@ -33,9 +33,9 @@ export function planMove(legs: readonly MovingLeg[], disks: readonly PlaceDisk[]
   const hostOf = new Map(disks.map((disk) => [disk.id, disk.host]))
   const byHost = new Map<string, { legs: number; bytes: bigint }>()
   const problems: string[] = []
+  const placer = new Placer(disks)
   for (const leg of legs) {
-    const room = disks.map((disk) => ({ ...disk, freeBytes: disk.freeBytes - (taken.get(disk.id) ?? 0n) }))
-    const placement = placeLegs({ segments: [leg.bytes], redundancy: 1 }, room, new Set(leg.others))
+    const placement = placer.place({ segments: [leg.bytes], redundancy: 1 }, new Set(leg.others))
     const target = placement.kind === 'placed' ? placement.legs[0]?.[0] : undefined
     if (target === undefined) {
       problems.push(`segment ${leg.segment} of ${leg.volume}: ${placement.kind === 'refused' ? placement.reason : 'no place'}`)

@@ -22,6 +22,17 @@ const anyDisks: fc.Arbitrary<readonly PlaceDisk[]> = fc.array(fc.record({
 }))))
 const anyWish = fc.record({ segments: fc.array(fc.bigInt({ min: 1n, max: 4n }), { minLength: 1, maxLength: 6 }), redundancy: fc.integer({ min: 1, max: 4 }) })
 
+const anyEqualWish = fc.record({ size: fc.bigInt({ min: 1n, max: 4n }), segments: fc.integer({ min: 1, max: 8 }), redundancy: fc.integer({ min: 1, max: 4 }) })
+  .map(({ size, segments, redundancy }) => ({ segments: Array.from({ length: segments }, () => size), redundancy }))
+
+/** Servers of one disk each, most of them in one zone, hardly larger than what is wished for: here every choice may lead into a corner. */
+const anyTightDisks: fc.Arbitrary<readonly PlaceDisk[]> = fc.array(fc.record({ zone: fc.constantFrom('a', 'a', 'b', 'c'), bytes: fc.bigInt({ min: 1n, max: 5n }) }), { minLength: 3, maxLength: 6 })
+  .map((hosts) => hosts.map(({ zone, bytes }, host): PlaceDisk => ({ id: `d${host}`, host: `st${host}`, zone, online: true, state: 'ready', duty: 'use', bytes, freeBytes: bytes, label: `st${host}` })))
+const anyTightWish = fc.record({ segments: fc.integer({ min: 2, max: 5 }), redundancy: fc.integer({ min: 2, max: 3 }) })
+  .map(({ segments, redundancy }) => ({ segments: Array.from({ length: segments }, () => 1n), redundancy }))
+
+const tightOrNot = [fc.oneof(anyDisks, anyTightDisks), fc.oneof(anyEqualWish, anyTightWish)] as const
+
 const domain = (disk: PlaceDisk): string => (disk.zone === '' ? `host ${disk.host}` : `zone ${disk.zone}`)
 
 /** Goes through a placement segment by segment, with what was free before each. */
@@ -34,6 +45,34 @@ function replay(placement: Placement, segments: readonly bigint[], disks: readon
     look(legs, free, size, index)
     for (const { id } of legs) free.set(id, (free.get(id) ?? 0n) - size)
   }
+}
+
+/** Legs of a size that each server has room for; servers without room are left out. */
+function seats(disks: readonly PlaceDisk[], free: ReadonlyMap<string, bigint>, size: bigint): ReadonlyMap<string, number> {
+  const left = new Map<string, number>()
+  for (const { id, host, online, state } of disks) {
+    const count = online && state === 'ready' ? Number((free.get(id) ?? 0n) / size) : 0
+    if (count > 0) left.set(host, (left.get(host) ?? 0) + count)
+  }
+  return left
+}
+
+/** Whether so many segments find room when only servers count: the servers with the most room are taken each time, which leaves the most for later. */
+function fits(left: ReadonlyMap<string, number>, segments: number, redundancy: number): boolean {
+  const counts = [...left.values()]
+  for (let segment = 0; segment < segments; segment += 1) {
+    counts.sort((a, b) => b - a)
+    for (let leg = 0; leg < redundancy; leg += 1) {
+      if ((counts[leg] ?? 0) < 1) return false
+      counts[leg] = (counts[leg] ?? 0) - 1
+    }
+  }
+  return true
+}
+
+function groups(hosts: readonly string[], count: number): readonly (readonly string[])[] {
+  if (count === 0) return [[]]
+  return hosts.flatMap((host, index) => groups(hosts.slice(index + 1), count - 1).map((rest) => [host, ...rest]))
 }
 
 const anyLegs: fc.Arbitrary<readonly LegFacts[]> = fc.array(fc.constantFrom(...legStates), { maxLength: 9 })
@@ -49,13 +88,25 @@ describe('for any cluster and any wish', () => {
     }), { numRuns: 500 })
   })
 
-  it('no two legs of a segment are in one zone when enough zones have room', () => {
-    fc.assert(fc.property(anyDisks, anyWish, (disks, wish) => {
-      replay(placeLegs(wish, disks), wish.segments, disks, (legs, free, size) => {
-        const usable = disks.filter((disk) => disk.online && disk.state === 'ready' && (free.get(disk.id) ?? 0n) >= size)
-        const zones = new Set(usable.map(domain)).size
-        expect(new Set(legs.map(domain)).size).to.equal(Math.min(zones, wish.redundancy))
+  it('no two legs of a segment are in one zone when enough zones have room, unless the volume would not fit then', () => {
+    fc.assert(fc.property(...tightOrNot, (disks, wish) => {
+      replay(placeLegs(wish, disks), wish.segments, disks, (legs, free, size, segment) => {
+        const left = seats(disks, free, size)
+        const zones = (hosts: readonly string[]): number => new Set(hosts.map((host) => domain(must(disks.find((disk) => disk.host === host), 'it has one')))).size
+        const chosen = zones(legs.map((disk) => disk.host))
+        const better = groups([...left.keys()], wish.redundancy).filter((hosts) => zones(hosts) > chosen)
+        for (const hosts of better) {
+          const rest = new Map([...left].map(([host, count]) => [host, hosts.includes(host) ? count - 1 : count]))
+          expect(fits(rest, wish.segments.length - segment - 1, wish.redundancy)).to.equal(false)
+        }
       })
+    }), { numRuns: 500 })
+  })
+
+  it('legs of one size are placed exactly when there is a way to, whatever the zones', () => {
+    fc.assert(fc.property(...tightOrNot, (disks, wish) => {
+      const left = seats(disks, new Map(disks.map((disk) => [disk.id, disk.freeBytes])), wish.segments[0] ?? 1n)
+      expect(placeLegs(wish, disks).kind).to.equal(fits(left, wish.segments.length, wish.redundancy) ? 'placed' : 'refused')
     }), { numRuns: 500 })
   })
 

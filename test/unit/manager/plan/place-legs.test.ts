@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { must } from '../../../../lib/assert.js'
-import { placeLegs } from '../../../../manager/plan/place-legs.js'
+import { Placer, placeLegs } from '../../../../manager/plan/place-legs.js'
 import type { PlaceDisk } from '../../../../manager/plan/place-legs.js'
 
 const GIB = 1024n ** 3n
@@ -28,6 +28,42 @@ describe('placing legs', () => {
     const disks = [disk('st1', 1, { zone: 'a' }), disk('st2', 1, { zone: 'a' }), disk('st3', 1, { zone: 'b', freeBytes: 2n * GIB })]
     const placement = placeLegs({ segments: [GIB], redundancy: 2 }, disks)
     expect(placement.kind === 'placed' && placement.legs[0]?.includes('st3-1')).to.equal(true)
+  })
+
+  it('uses one zone twice where the volume would not fit otherwise, and only there', () => {
+    const rooms = [['st1', 'a', 4n], ['st2', 'a', 4n], ['st3', 'b', 2n], ['st4', 'c', 2n]] as const
+    const placement = placeLegs({ segments: [GIB, GIB, GIB, GIB], redundancy: 3 }, rooms.map(([host, zone, free]) => disk(host, 1, { zone, freeBytes: free * GIB })))
+    if (placement.kind === 'refused') throw new Error(placement.reason)
+    for (const legs of placement.legs) expect(legs).to.include.members(['st1-1', 'st2-1'])
+    const roomy = rooms.map(([host, zone]) => disk(host, 1, { zone }))
+    const wide = placeLegs({ segments: [GIB, GIB, GIB, GIB], redundancy: 3 }, roomy)
+    if (wide.kind === 'placed') for (const legs of wide.legs) expect(legs).to.include.members(['st3-1', 'st4-1'])
+  })
+
+  it('pairs each of many equal disks with many others', () => {
+    const disks = Array.from({ length: 24 }, (_, index) => disk(`st${index}`, 1, { bytes: 1000n * GIB, freeBytes: 1000n * GIB }))
+    const placement = placeLegs({ segments: Array.from({ length: 600 }, () => GIB), redundancy: 2 }, disks)
+    if (placement.kind === 'refused') throw new Error(placement.reason)
+    const partners = new Set(placement.legs.filter((legs) => legs.includes('st0-1')).flat())
+    expect(partners.size - 1).to.be.at.least(18)
+  })
+
+  it('gives each of many equal disks a leg before any gets a second', () => {
+    const disks = Array.from({ length: 12 }, (_, index) => disk(`st${index % 4}`, index, { bytes: 1000n * GIB, freeBytes: 1000n * GIB }))
+    const placement = placeLegs({ segments: Array.from({ length: 6 }, () => GIB), redundancy: 2 }, disks)
+    expect(placement.kind === 'placed' && new Set(placement.legs.flat()).size).to.equal(12)
+  })
+
+  it('keeps in mind what it has placed, and nothing of what it refused', () => {
+    const placer = new Placer(three.map((each) => ({ ...each, freeBytes: 2n * GIB })))
+    const fill = { segments: [GIB, GIB, GIB], redundancy: 3 }
+    expect(placer.place({ segments: [GIB, 2n * GIB, 3n * GIB], redundancy: 3 }).kind).to.equal('refused')
+    expect([placer.place(fill).kind, placer.place({ segments: [GIB], redundancy: 3 }).kind, placer.place({ segments: [GIB], redundancy: 1 }).kind]).to.deep.equal(['placed', 'placed', 'refused'])
+  })
+
+  it('says how many places there are when a server would have to take two legs of a segment', () => {
+    const placement = placeLegs({ segments: [GIB, GIB], redundancy: 2 }, [disk('st1', 1), disk('st2', 1, { freeBytes: GIB })])
+    expect(placement.kind === 'refused' && placement.reason).to.contain('segment 0 and those after it find 3 of 4 places, one of each segment on a server, that have 1073741824 bytes free')
   })
 
   it('says how many servers there are when more legs are asked for', () => {
