@@ -5,7 +5,7 @@ import type { VolumeSeen } from '../../lib/wire/agent.js'
 import { OFFLINE_AFTER_MS } from '../../manager/health/presence.js'
 import { settledEra } from '../../manager/plan/changed.js'
 import { headOf, initiatorsOf } from '../../manager/plan/exports.js'
-import { placeLegs } from '../../manager/plan/place-legs.js'
+import type { PlaceDisk } from '../../manager/plan/place-legs.js'
 import type { CopyLimits } from '../../manager/state/settings.js'
 import type { VolumeFacts } from '../../manager/run/facts.js'
 import { createSettled } from '../../manager/run/settled.js'
@@ -61,13 +61,20 @@ export class Records {
     this.volume = {
       id: 'v', name: 'v', bytes: BYTES * BigInt(this.segments.length), redundancy: options.redundancy, phase: 'detached', head: '', attachEpoch: 0, attachBoot: '', device: '', problem: '', createdAt: 0, layout: 1, copyHead: '', copyBoot: '', nextHead: '', remembers: false, settled: 0, sinceBirth: true,
     }
-    const placed = placeLegs({ segments: this.segments.map(() => EXTENT_BYTES), redundancy: options.redundancy }, this.places())
-    assert(placed.kind === 'placed', 'there is room for the volume')
-    for (const [segment, disks] of placed.legs.entries()) for (const disk of disks) this.addExtent(segment, disk)
+    for (const segment of this.segments.keys()) for (const disk of this.#emptiest(options.redundancy)) this.addExtent(segment, disk)
     for (const extent of this.extents) {
       this.make(extent)
       extent.leg = legAfter(extent.leg, 'made')
     }
+  }
+
+  /** Where the first legs go, by name where disks are equal, so that a story knows its servers; where spares go is the product's choice. */
+  #emptiest(count: number): readonly string[] {
+    const chosen: PlaceDisk[] = []
+    const order = [...this.places()].sort((a, b) => Number(b.freeBytes - a.freeBytes) || (a.id < b.id ? -1 : 1))
+    for (const disk of order) if (chosen.length < count && disk.freeBytes >= EXTENT_BYTES && !chosen.some((other) => other.host === disk.host)) chosen.push(disk)
+    assert(chosen.length === count, 'there is room for the volume')
+    return chosen.map((disk) => disk.id)
   }
 
   // ---- rows
@@ -125,7 +132,7 @@ export class Records {
     this.world.legs.set(extent.id, { disk: extent.disk, blocks: zeros(), safe: zeros(), memory: emptyMemory, safeMemory: emptyMemory, admits: '' })
   }
 
-  protected places(): Parameters<typeof placeLegs>[1] {
+  protected places(): readonly PlaceDisk[] {
     return [...this.disks.values()].map((disk) => ({
       id: disk.id, host: disk.host, zone: '', state: disk.state, online: this.online(disk.host), duty: this.hosts.get(disk.host)?.duty === 'drain' ? 'drain' : disk.duty, bytes: disk.bytes, label: disk.id,
       freeBytes: this.full.has(disk.id) ? 0n : disk.bytes - EXTENT_BYTES * BigInt(this.extents.filter((each) => each.disk === disk.id).length),
