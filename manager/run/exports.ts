@@ -7,7 +7,7 @@ import { agentMethods } from '../../lib/wire/agent.js'
 import type { Chap, ExtentWanted } from '../../lib/wire/agent.js'
 import { extentWanted, headOf } from '../plan/exports.js'
 import type { ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
-import { allDisks, allHosts } from '../store/hosts.js'
+import { allHosts, lostDisks } from '../store/hosts.js'
 import { droppingOnHost, extentsOf, extentsOnHost, removeExtent, segmentsOf, volumeById } from '../store/volumes.js'
 import { AgentSilent } from './agents.js'
 import { online } from './cluster.js'
@@ -32,7 +32,7 @@ export async function wantedOnHost(cluster: Cluster, host: string, onlyVolume?: 
   const extents: ExtentWanted[] = []
   const heads = new Map<string, HostRow>()
   // What stands on a disk that is lost can't be made to be anything; it must not keep the rest of the server from being put right.
-  const lost = new Set((await allDisks(db, host)).filter((disk) => disk.duty === 'failed' || disk.state === 'missing' || disk.state === 'failed').map((disk) => disk.id))
+  const lost = await lostDisks(db, host)
   for (const extent of await extentsOnHost(db, host)) {
     if (extent.state === 'ready' && lost.has(extent.disk)) continue
     if (extent.state === 'dropping' || (onlyVolume === undefined ? extent.state === 'planned' : extent.volume !== onlyVolume)) continue

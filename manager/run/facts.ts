@@ -9,7 +9,7 @@ import { tableOrder } from '../plan/segment.js'
 import type { LegFacts } from '../plan/segment.js'
 import type { SegmentFacts } from '../plan/attached.js'
 import type { ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
-import { allDisks, allHosts } from '../store/hosts.js'
+import { allHosts, lostDisks } from '../store/hosts.js'
 import { numberOfOurs } from '../store/classic.js'
 import { loadSettings } from '../store/settings.js'
 import { extentsOf, segmentsOf } from '../store/volumes.js'
@@ -100,6 +100,6 @@ function whereKept(segments: readonly SegmentRow[], legs: readonly LegWanted[]):
 
 /** Whether a leg can be used now: its server answers, and its disk is well. */
 export async function reachability(cluster: Cluster, db: Reader): Promise<(leg: LegFacts) => boolean> {
-  const lost = new Set((await allDisks(db)).filter((disk) => disk.state === 'missing' || disk.state === 'failed' || disk.duty === 'failed').map((disk) => disk.id))
+  const lost = await lostDisks(db)
   return (leg) => online(cluster, leg.host) && !lost.has(leg.disk)
 }

@@ -23,6 +23,7 @@ function hostOf(row: Row): HostRow {
   }
 }
 
+/** One disk or all: for each a look into the index extents_by_disk, which has all that is summed. */
 export const DISKS = `select d.*, (select coalesce(sum(e.bytes), 0) from extents e where e.disk = d.id) as used,
   (select count(*) from extents e where e.disk = d.id) as extents from disks d`
 
@@ -67,6 +68,12 @@ export async function putHost(tx: Tx, host: Omit<HostRow, 'duty'>): Promise<void
 export async function allDisks(db: Reader, host?: string): Promise<readonly DiskRow[]> {
   const rows = host === undefined ? await db.all(`${DISKS} order by d.host, d.device`) : await db.all(`${DISKS} where d.host = ? order by d.device`, [host])
   return rows.map(diskOf)
+}
+
+/** Ids of disks whose data can't be had: gone, failed, or counted as failed. Asks nothing of extents. */
+export async function lostDisks(db: Reader, host?: string): Promise<ReadonlySet<string>> {
+  const lost = `select id from disks where (state in ('missing', 'failed') or duty = 'failed')`
+  return new Set((host === undefined ? await db.all(lost) : await db.all(`${lost} and host = ?`, [host])).map((row) => textOf(row, 'id')))
 }
 
 /** By id, or as HOST:DEVICE. */

@@ -7,7 +7,7 @@ import type { HostRow } from '../../../../manager/state/rows.js'
 import { DbError } from '../../../../manager/store/db.js'
 import type { Db, Tx } from '../../../../manager/store/db.js'
 import { eventsAfter, pruneEvents } from '../../../../manager/store/events.js'
-import { addDisk, findDisk, findHost, putHost, removeDisk } from '../../../../manager/store/hosts.js'
+import { addDisk, allDisks, findDisk, findHost, lostDisks, putHost, removeDisk, setDiskDuty, setDiskState } from '../../../../manager/store/hosts.js'
 import { aboutsOpen, doomRequest, findRequest, finishRequest, openRequest, openRequestAbout, pruneRequests, requestDoomed } from '../../../../manager/store/requests.js'
 import { migrate } from '../../../../manager/store/schema.js'
 import { EpochLost, staleEpoch, takeOver } from '../../../../manager/store/store.js'
@@ -37,6 +37,22 @@ onEachEngine('the store', (engine) => {
     db = await engine.fresh()
     await migrate(db)
     store = await takeOver(db, 'mgr1', ports)
+  })
+
+  it('counts what is used of each disk, tombstones too, and knows which disks are lost', async () => {
+    await store.change(async (tx) => {
+      for (const name of ['st1', 'st2', 'st3']) await addServer(tx, name)
+      await addVolume(tx, { id: 'v1', name: 'v1', bytes: 8n * MIB, redundancy: 2, createdAt: 0 })
+      await addExtent(tx, extent('a'), 'allocated')
+      await addExtent(tx, extent('b', 'st1', { segment: 1 }), 'allocated')
+      await addExtent(tx, extent('c', 'st2', { slot: 1 }), 'allocated')
+      await dropExtents(tx, 'v1')
+      await setDiskState(tx, 'disk of st2', 'missing', '')
+      await setDiskDuty(tx, 'disk of st3', 'failed')
+    })
+    expect((await allDisks(db)).map((disk) => [disk.host, disk.usedBytes, disk.extents])).to.deep.equal([['st1', 8n * MIB, 2], ['st2', 4n * MIB, 1], ['st3', 0n, 0]])
+    expect([...await lostDisks(db)].sort()).to.deep.equal(['disk of st2', 'disk of st3'])
+    expect([[...await lostDisks(db, 'st2')], [...await lostDisks(db, 'st1')]]).to.deep.equal([['disk of st2'], []])
   })
 
   describe('in the hands of two managers', () => {
