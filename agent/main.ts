@@ -76,7 +76,7 @@ async function serve(path: string): Promise<void> {
   const colon = config.listen.lastIndexOf(':')
   const server = await startRpcServer({
     host: config.listen.slice(0, colon), port: Number(config.listen.slice(colon + 1)), tls, log,
-    handle: createAgentHandler({ host: config.name, self: { zone: config.zone, dataAddresses: config.dataAddresses, initiator, version }, bootId, incarnation, epochs, journal, storage, head, clock: systemClock, log, onChange: () => { changes += 1 } }),
+    handle: createAgentHandler({ host: config.name, self: { zone: config.zone, dataAddresses: config.dataAddresses, initiator, version }, bootId, incarnation, epochs, journal, storage, head, clock: systemClock, log, onChange: () => { changes += 1 }, onManager: (url) => { registration.follow(url) } }),
   })
   const stopping = new AbortController()
   const registered = registration.keep(stopping.signal)

@@ -24,6 +24,8 @@ export interface DoorOptions {
   readonly log: Log
   /** Called after anything that may change what an observation shows. */
   readonly onChange: () => void
+  /** A manager has taken over, and says where it is. */
+  readonly onManager?: (url: string) => void
 }
 
 const FENCE_WAIT_MS = 60_000
@@ -110,8 +112,8 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
     [m.observe.name, async (value) => m.observe.result.format(await observe(m.observe.params.parse(value, '').copyRate))],
     [m.recall.name, () => Promise.resolve(m.recall.result.format(recall()))],
     [m.fence.name, async (value) => {
-      const { epoch, op } = m.fence.params.parse(value, '')
-      await epochs.fence(epoch, FENCE_WAIT_MS)
+      const { epoch, op, manager } = m.fence.params.parse(value, '')
+      await epochs.fence(epoch, FENCE_WAIT_MS, () => { if (manager !== undefined) options.onManager?.(manager) })
       journal.note({ epoch, op, method: m.fence.name, outcome: 'done', ms: 0 })
       return m.fence.result.format(await observe())
     }],

@@ -11,8 +11,8 @@ export interface Epochs {
   current(): number
   /** Runs an operation of an epoch. Throws `stale epoch` when a newer one has been seen. */
   run<T>(epoch: number, operation: (stillMine: StillMine) => Promise<T>): Promise<T>
-  /** Takes the epoch and waits for the end of older operations, at most `ms`; then `timed out`. */
-  fence(epoch: number, ms: number): Promise<void>
+  /** Takes the epoch (then `taken` is called) and waits for the end of older operations, at most `ms`; then `timed out`. */
+  fence(epoch: number, ms: number, taken?: () => void): Promise<void>
 }
 
 export interface EpochStore {
@@ -68,8 +68,9 @@ export async function openEpochs(store: EpochStore): Promise<Epochs> {
         running.delete(watched)
       }
     },
-    async fence(epoch, ms) {
+    async fence(epoch, ms, taken) {
       await raise(epoch)
+      taken?.()
       const older = [...running].filter(([, each]) => each < epoch).map(([work]) => work)
       if (older.length === 0) return
       let timer: NodeJS.Timeout | undefined

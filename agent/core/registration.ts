@@ -32,6 +32,8 @@ export interface Registration {
   keep(signal: AbortSignal): Promise<void>
   /** Tells the manager at once what became of volumes. Never fails: whoever is not reached looks by himself when he is back. */
   report(volumes: readonly VolumeSeen[]): void
+  /** The active manager is at this address: whoever was talked to before is left at once, for he may never answer. */
+  follow(url: string): void
 }
 
 /** Who is asked: the managers of the configuration in turn, and the one that was told, if it is none of them. */
@@ -75,8 +77,12 @@ function createCircle(urls: readonly string[], connect: (url: string) => RpcClie
 export function createRegistration(options: RegistrationOptions): Registration {
   const { managers, tls, log, self: { name, bootId, incarnation } } = options
   const circle = createCircle(managers, (url) => createRpcClient({ url, tls: { ...tls, serverRoles: ['manager'] }, timeoutMs: CALL_MS }))
+  const moves: Moves = { leaving: new AbortController() }
   return {
-    keep: (signal) => keepRegistered(options, circle, signal),
+    keep: (signal) => keepRegistered(options, circle, moves, signal),
+    follow(url) {
+      if (circle.follow(url)) moves.leaving.abort(new Error(`the active manager is at ${url}`))
+    },
     report(volumes) {
       void circle.now()?.call(apiMethods.hostReport.name, [apiMethods.hostReport.params.format({ name, bootId, incarnation, volumes })])
         .catch((thrown: unknown) => { log.warn('a report did not reach the manager: it looks by itself', { error: messageOf(thrown) }) })
@@ -84,7 +90,9 @@ export function createRegistration(options: RegistrationOptions): Registration {
   }
 }
 
-async function keepRegistered(options: RegistrationOptions, circle: Circle, signal: AbortSignal): Promise<void> {
+interface Moves { leaving: AbortController }
+
+async function keepRegistered(options: RegistrationOptions, circle: Circle, moves: Moves, signal: AbortSignal): Promise<void> {
   const { clock, log } = options
   let failures = 0
   let followed = 0
@@ -97,14 +105,17 @@ async function keepRegistered(options: RegistrationOptions, circle: Circle, sign
     const client = circle.now()
     if (!client) return
     let pause: number
+    if (moves.leaving.signal.aborted) moves.leaving = new AbortController()
+    const left = moves.leaving.signal
     try {
-      pause = await stayWith(client, options, signal, (detail) => {
+      pause = await stayWith(client, options, AbortSignal.any([signal, left]), (detail) => {
         failures = 0
         followed = 0
         tell(`registered at ${client.url}`, detail)
       })
     } catch (thrown) {
       if (signal.aborted) break
+      if (left.aborted) continue
       const active = activeAddress(thrown)
       if (active !== undefined && followed < FOLLOW_MAX && circle.follow(active)) {
         followed += 1
@@ -116,7 +127,7 @@ async function keepRegistered(options: RegistrationOptions, circle: Circle, sign
       pause = PAUSES_MS[Math.min(failures, PAUSES_MS.length - 1)] ?? 2000
       failures += 1
     }
-    await clock.sleep(pause, signal).catch(() => undefined)
+    await clock.sleep(pause, AbortSignal.any([signal, left])).catch(() => undefined)
   }
   circle.close()
 }

@@ -226,7 +226,8 @@ export const agentMethods = {
   recall: method('agent.recall', 'Who this host is and what it was last told of volumes: for a manager that has lost its database', record({}), recollection),
   fence: method('agent.fence',
     'Takes this epoch from now on: older managers are refused. Answers when every older operation has ended',
-    record(header), observation),
+    /** `manager`: where the caller is reached, https://host:port; the agent reports there from now on. */
+    record({ ...header, manager: optional(text({ max: 255, pattern: /^https:\/\/[^\s/]+$/, describe: 'https://host:port' })) }), observation),
   prepareDisk: method('agent.disk.prepare',
     'Makes a disk ours: a volume group of one disk, cleaned in the background. A disk with a signature or data is refused unless forced',
     record({ ...header, disk: id, device, force: flag() }), diskSeen),

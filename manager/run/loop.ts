@@ -11,6 +11,8 @@ import { DbError } from '../store/db.js'
 import { EpochLost } from '../store/store.js'
 import type { Store } from '../store/store.js'
 import { messageOf } from '../../lib/faults.js'
+import { agentMethods } from '../../lib/wire/agent.js'
+import type { HostRow } from '../state/rows.js'
 import type { Agents } from './agents.js'
 import { createExclusively } from './cluster.js'
 import type { Cluster } from './cluster.js'
@@ -112,14 +114,29 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
   }
 }
 
+/** Hosts that are told of a new manager at once, and how long one may take, ms. */
+const TOLD_AT_ONCE = 32
+const TELL_MS = 3000
+
 /** What was under way when the last manager ended goes on. Hosts follow as they are heard. */
 async function takeUp(cluster: Cluster): Promise<void> {
   const db = cluster.store.read
+  void tellHosts(cluster, await allHosts(db))
   for (const volume of await volumesUnderWay(db)) cluster.work.kick('volume', volume.id)
   for (const disk of await allDisks(db)) if (disk.state === 'preparing' || disk.state === 'removing') cluster.work.kick('disk', disk.id)
   for (const host of await allHosts(db)) if (host.roles.includes('head')) cluster.work.kick('head', host.name)
   for (const about of await aboutsOpen(db)) cluster.work.kick('gone', about)
   cluster.work.kick('repair', 'cluster')
+}
+
+/** Where the manager is now. One that was paused or cut off takes connections and answers nothing, and agents would find that out by waiting. */
+async function tellHosts(cluster: Cluster, hosts: readonly HostRow[]): Promise<void> {
+  const { address } = cluster.managers.lease()
+  const left = [...hosts]
+  const tell = async (): Promise<void> => {
+    for (let host = left.pop(); host && address !== ''; host = left.pop()) await cluster.agents.call(host, agentMethods.fence, { manager: address }, { timeoutMs: TELL_MS }).catch(() => undefined)
+  }
+  await Promise.all(Array.from({ length: TOLD_AT_ONCE }, tell))
 }
 
 type PresenceChange = ReturnType<Presence['changes']>[number]

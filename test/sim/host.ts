@@ -192,7 +192,7 @@ export class Host {
     await storage?.start(sameBoot)
     await head?.start()
     network.endpoints.set(address, {
-      host: name, process, handle: createAgentHandler({ host: name, bootId: boot.id, incarnation, epochs, journal, storage, head, clock, log, onChange: () => { changes += 1 } }),
+      host: name, process, handle: createAgentHandler({ host: name, bootId: boot.id, incarnation, epochs, journal, storage, head, clock, log, onChange: () => { changes += 1 }, onManager: (url) => { registration.follow(url) } }),
     })
     await registration.keep(new AbortController().signal)
   }

@@ -100,6 +100,20 @@ describe('the agent\'s door', () => {
     expect((await both.call('agent.fence', { epoch: 10, op: 'op-1' })).answer).to.include({ epoch: 10 })
   })
 
+  it('goes to a manager that takes over where it says that it is, before older orders have ended, and to none whose epoch is over', async () => {
+    const told: string[] = []
+    const { step, open } = held()
+    const { call } = await door({ onManager: (url) => { told.push(url) }, storage: storageRole({ banInitiator: () => step('ban') }) }, 5)
+    const older = call('agent.initiator.ban', ban('iqn.h1', 5))
+    const fenced = call('agent.fence', { epoch: 6, op: 'op-2', manager: 'https://mgr2:8881' })
+    while (told.length === 0 || !open.has('ban')) await new Promise(setImmediate)
+    expect((await call('agent.fence', { epoch: 5, op: 'op-3', manager: 'https://mgr1:8881' })).fault).to.equal('stale epoch')
+    expect((await call('agent.fence', { epoch: 7, op: 'op-4', manager: 'mgr3' })).fault).not.to.equal(undefined)
+    open.get('ban')?.()
+    await Promise.all([older, fenced])
+    expect(told).to.deep.equal(['https://mgr2:8881'])
+  })
+
   it('refuses an order of an older manager before any role hears of it', async () => {
     let heard = 0
     const { call, notes, changes } = await door({ storage: storageRole({ banInitiator: () => { heard += 1; return Promise.resolve() } }) }, 5)

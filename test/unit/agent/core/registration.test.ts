@@ -37,7 +37,7 @@ describe('an agent that looks for the active manager', () => {
   })
   after(() => rm(dir, { recursive: true }))
 
-  async function manager(name: string, answer: (method: string, count: number) => undefined | Fault, more: { readonly protocol?: number } = {}): Promise<string> {
+  async function manager(name: string, answer: (method: string, count: number) => undefined | Fault | 'never', more: { readonly protocol?: number } = {}): Promise<string> {
     let count = 0
     const server = await startRpcServer({
       host: '127.0.0.1', port: 0, tls: tls.manager, log: silent, closeGraceMs: 50,
@@ -45,7 +45,8 @@ describe('an agent that looks for the active manager', () => {
         count += 1
         heard.push(`${name} ${method.split('.').at(-1) ?? ''}`)
         const refused = answer(method, count)
-        if (refused) throw refused
+        if (refused === 'never') await new Promise(() => undefined)
+        if (refused instanceof Fault) throw refused
         return method === apiMethods.hostRegister.name ? { epoch: 3, heartbeatMs: 100, ...more } : method === apiMethods.hostHeartbeat.name ? { known: true, epoch: 3 } : {}
       },
     })
@@ -53,13 +54,15 @@ describe('an agent that looks for the active manager', () => {
     return server.url
   }
 
-  function agent(managers: readonly string[]): void {
+  function agent(managers: readonly string[]): ReturnType<typeof createRegistration> {
     const stop = new AbortController()
     stopping.push(stop)
-    void createRegistration({
+    const registration = createRegistration({
       managers, tls: tls.agent, changed: () => 0, clock: systemClock, log: silent,
       self: { name: 'st1', roles: ['storage'], zone: '', address: '127.0.0.1:1', dataAddresses: [], initiator: '', version: '', bootId: 'b', incarnation: 'i', disks: [] },
-    }).keep(stop.signal)
+    })
+    void registration.keep(stop.signal)
+    return registration
   }
 
   async function until(good: () => boolean): Promise<void> {
@@ -83,6 +86,19 @@ describe('an agent that looks for the active manager', () => {
     agent([first, second])
     await until(() => heard.includes('second heartbeat'))
     expect(heard.slice(0, 3)).to.deep.equal(['first register', 'first heartbeat', 'second register'])
+  })
+
+  it('leaves one that answers nothing as soon as another says that it has taken over, and stays there', async () => {
+    const second = await manager('second', () => undefined)
+    const first = await manager('first', (_, count) => (count > 2 ? 'never' : undefined))
+    const registration = agent([first, second])
+    await until(() => heard.length >= 3)
+    registration.follow(second)
+    await until(() => heard.filter((each) => each === 'second heartbeat').length > 1)
+    expect(heard.slice(0, 5)).to.deep.equal(['first register', 'first heartbeat', 'first heartbeat', 'second register', 'second heartbeat'])
+    registration.follow(second) // told again
+    await until(() => heard.filter((each) => each === 'second heartbeat').length > 3)
+    expect(heard.filter((each) => each.endsWith('register'))).to.have.length(2)
   })
 
   it('stays with one that can\'t reach its database', async () => {
