@@ -90,6 +90,17 @@ describe('managers on one database', function () {
     }
     throw new Error(`${name} never came so far: ${inspect(await status(name), { depth: 4 })}\n${said.get(name) ?? ''}`)
   }
+  /** Their database, seen from beside them. */
+  async function withDatabase(work: (exec: (sql: string) => Promise<void>) => Promise<void>): Promise<void> {
+    const db = await new Promise<sqlite3.Database>((resolve, reject) => { const opened = new sqlite3.Database(join(dir, 'state/manager.db'), (error) => { if (error) reject(error); else resolve(opened) }) })
+    const exec = (sql: string): Promise<void> => new Promise((resolve, reject) => { db.exec(sql, (error) => { if (error) reject(error); else resolve() }) })
+    try {
+      await exec('pragma busy_timeout = 5000')
+      await work(exec)
+    } finally {
+      await new Promise<void>((resolve) => { db.close(() => { resolve() }) })
+    }
+  }
   const call = (name: string, method: string, params: Readonly<Record<string, string>> = {}): Promise<unknown> => (clients.get(name)?.call(method, [params]) ?? Promise.reject(new Error(name))).catch((thrown: unknown) => thrown)
 
   it('have one that serves, and one that waits and says who does and where', async () => {
@@ -142,7 +153,12 @@ describe('managers on one database', function () {
     start('mgr2')
     await until('mgr2', (now) => now.holder === 'mgr1')
     const stopped = running.get('mgr1')
-    stopped?.kill('SIGSTOP')
+    // Not in the middle of a transaction: its lock on the file would be kept until it goes on, and nobody could begin.
+    await withDatabase(async (exec) => {
+      await exec('begin immediate')
+      stopped?.kill('SIGSTOP')
+      await exec('rollback')
+    })
     await until('mgr2', (now) => now.state === 'active' && now.epoch === 2)
     const over = new Promise<string | number | null>((resolve) => { stopped?.once('exit', (code, signal) => { resolve(signal ?? code) }) })
     stopped?.kill('SIGCONT')
@@ -173,18 +189,14 @@ describe('managers on one database', function () {
   it('freeze while the database takes nothing, say so, and go on under the same epoch', async () => {
     start('mgr1')
     await until('mgr1', (now) => now.state === 'active')
-    const db = await new Promise<sqlite3.Database>((resolve, reject) => { const opened = new sqlite3.Database(join(dir, 'state/manager.db'), (error) => { if (error) reject(error); else resolve(opened) }) })
-    const exec = (sql: string): Promise<void> => new Promise((resolve, reject) => { db.exec(sql, (error) => { if (error) reject(error); else resolve() }) })
-    try {
-      await exec('pragma busy_timeout = 5000; begin immediate')
+    await withDatabase(async (exec) => {
+      await exec('begin immediate')
       await until('mgr1', (now) => now.state === 'frozen')
       expect(await call('mgr1', 'vsky.host.list')).to.include({ fault: 'state unavailable' })
       expect(await call('mgr1', 'vsky.volume.delete', { volume: 'v', request: 'request-1' })).to.include({ fault: 'state unavailable' })
       await exec('commit')
       expect((await until('mgr1', (now) => now.state === 'active')).epoch).to.equal(1)
       expect(await call('mgr1', 'vsky.host.list')).to.deep.equal([])
-    } finally {
-      await new Promise<void>((resolve) => { db.close(() => { resolve() }) })
-    }
+    })
   })
 })
