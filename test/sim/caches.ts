@@ -8,8 +8,7 @@ import { extentRows, placeOf, segmentRows } from './invariants.js'
 import type { World } from './world.js'
 
 export function loseCaches(world: World, host: Host, lost: readonly ReturnType<Disk['powerLoss']>[]): void {
-  if (lost.every((each) => each.length === 0)) return
-  world.cachesLost.set(host.name, world.timeline.now)
+  if (lost.some((each) => each.length > 0)) world.cachesLost.set(host.name, world.timeline.now)
   const extents = extentRows(world).filter((extent) => extent.state !== 'dropping')
   for (const volume of world.volumes.values()) {
     for (const segment of segmentRows(world, volume.id)) {
@@ -19,13 +18,15 @@ export function loseCaches(world: World, host: Host, lost: readonly ReturnType<D
         const at = slot - segment.first_byte / 4096
         if (at < 0 || at >= segment.bytes / 4096) continue
         const last = volume.history.lastAcked(slot)
-        // A leg whose server was started anew is not asked where another good one stands; that one must have it.
-        const keepers = legs.filter((leg) => leg.leg === 'insync' && leg.doubt === 0 && leg.host !== host.name && !world.rebooted.has(`${leg.host} ${volume.name}`))
-        const kept = keepers.some((leg) => {
+        const has = (leg: (typeof legs)[number]): boolean => {
           const place = placeOf(world, leg)
           return place?.disk.at(place.at(at)) === last
-        })
-        if (!kept) volume.history.loosen(slot, volume.flushed, world.timeline.now)
+        }
+        // A leg whose server was started anew is not asked where another good one stands; that one must have it. Where there is no other nobody can
+        // tell which of them lost something, so each of them must have it.
+        const good = legs.filter((leg) => leg.leg === 'insync')
+        const keepers = good.filter((leg) => leg.doubt === 0 && leg.host !== host.name && !world.rebooted.has(`${leg.host} ${volume.name}`))
+        if (keepers.length > 0 ? !keepers.some(has) : !good.every(has)) volume.history.loosen(slot, volume.flushed, world.timeline.now)
       }
     }
     world.rebooted.add(`${host.name} ${volume.name}`)
