@@ -51,6 +51,9 @@ export class DmDevice implements BlockDevice {
   gone = false
   live: readonly Line[] = []
   waiting: readonly Line[] | undefined
+  /** By a resume that waits for the end of what is under way. */
+  #taken: readonly Line[] = []
+  #tail: Promise<unknown> = Promise.resolve()
   /** Called at each event, and when it is gone. */
   readonly watchers = new Set<() => void>()
   readonly #kernel: Kernel
@@ -98,7 +101,7 @@ export class DmDevice implements BlockDevice {
 
   #drop(lines: readonly Line[] | undefined): void {
     for (const { target } of lines ?? []) target.close()
-    const kept = new Set([...this.live, ...this.waiting ?? []].filter((line) => !lines?.includes(line)).flatMap((line) => line.target.devices))
+    const kept = new Set([...this.live, ...this.#taken, ...this.waiting ?? []].filter((line) => !lines?.includes(line)).flatMap((line) => line.target.devices))
     for (const { target } of lines ?? []) for (const device of target.devices) if (!kept.has(device)) device.holders.delete(this.kernel)
   }
 
@@ -145,7 +148,11 @@ export class DmDevice implements BlockDevice {
     for (const each of idle) each()
   }
 
-  async suspend(noflush: boolean): Promise<void> {
+  suspend(noflush: boolean): Promise<void> {
+    return this.#locked(() => this.#suspendNow(noflush))
+  }
+
+  async #suspendNow(noflush: boolean): Promise<void> {
     if (this.suspended) return
     if (!noflush) { // writes out what is under way before anything is stopped
       for (const { target } of this.live) target.presuspend(false)
@@ -164,19 +171,31 @@ export class DmDevice implements BlockDevice {
     this.#noflush = false
   }
 
-  async resume(noflush: boolean): Promise<void> {
-    if (this.waiting) {
-      await this.suspend(noflush)
-      const [old, fresh] = [this.live, this.waiting]
-      this.live = fresh
-      this.waiting = undefined
-      this.#drop(old)
-    }
-    if (!this.suspended) return
-    this.suspended = false
-    this.#blocked = false
-    for (const { target } of this.live) target.resume()
-    for (const bio of this.#deferred.splice(0)) this.#map(bio)
+  /** One after the other (suspend_lock): who suspends a device that another is about to resume with a new table waits for it. */
+  #locked<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#tail.then(work, work)
+    this.#tail = mine.catch(() => undefined)
+    return mine
+  }
+
+  resume(noflush: boolean): Promise<void> {
+    const fresh = this.waiting // taken before the suspend (dm-ioctl.c do_resume): a second resume meanwhile finds no table to put in place
+    this.waiting = undefined
+    this.#taken = [...this.#taken, ...fresh ?? []]
+    return this.#locked(async () => {
+      if (fresh) {
+        await this.#suspendNow(noflush)
+        const old = this.live
+        this.live = fresh
+        this.#taken = this.#taken.filter((line) => !fresh.includes(line))
+        this.#drop(old)
+      }
+      if (!this.suspended) return
+      this.suspended = false
+      this.#blocked = false
+      for (const { target } of this.live) target.resume()
+      for (const bio of this.#deferred.splice(0)) this.#map(bio)
+    })
   }
 
   remove(): void {

@@ -48,7 +48,7 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
   }
   const { transcript, timeline } = world
   if (violation !== undefined) {
-    for (const host of world.heads) for (const device of host.boot?.dm.devices.values() ?? []) transcript.say(host.name, `${device.name} ${device.devno}: ${device.state}: ${device.live.map(({ target }) => target.status()).join('; ')}`)
+    for (const host of world.heads) for (const device of host.boot?.dm.devices.values() ?? []) transcript.say(host.name, `${device.name} ${device.devno}: ${device.state}: ${device.live?.map(({ target }) => target.status()).join('; ') ?? 'no table'}`)
   }
   return { seed, violation: transcript.violation?.message ?? violation, virtualMs: timeline.now, events: timeline.events, acked: laws.acked, lines: transcript.lines, hash: (transcript.hash >>> 0).toString(16), faults }
 }
@@ -91,7 +91,9 @@ export async function converge(world: World): Promise<void> {
     for (const volume of world.volumes.values()) {
       if (busy.has(volume)) return `${volume.name} is in somebody's hands`
       const row = volumeRows(world).find((each) => each.id === volume.id)
-      if (row?.phase === 'attached' && (volume.guest === undefined || volume.guest.options.host.name !== row.head)) world.startGuest(volume, world.host(row.head))
+      // Shut down for a detach that was refused when nobody waited for its answer any more, it is started again.
+      const gone = volume.guest === undefined || (volume.guest.stopped && volume.guest.idle)
+      if (row?.phase === 'attached' && (gone || volume.guest?.options.host.name !== row.head)) world.startGuest(volume, world.host(row.head))
       else if (volume.guest?.stopped === true && row?.phase === 'attached') volume.guest.goOn()
     }
     return notYetWhole(world)
