@@ -3,7 +3,7 @@ import { Fault } from '../../lib/faults.js'
 import { agentMethods } from '../../lib/wire/agent.js'
 import { requestDoomed, finishRequest, openRequestAbout } from '../store/requests.js'
 import type { ChangeTx } from '../store/store.js'
-import { setSettled, updateVolume, volumeById } from '../store/volumes.js'
+import { extentsOf, setSettled, updateVolume, volumeById } from '../store/volumes.js'
 import { AgentSilent } from './agents.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
@@ -36,6 +36,8 @@ export async function detachTurn(cluster: Cluster, facts: VolumeFacts): Promise<
   }
   await cluster.store.change(async (tx) => {
     if (!await stillDetaching(tx, volume.id)) return // its head counts as lost since: it is being shut out, and somebody may wait for another
+    // A server was started anew meanwhile: whether its legs are good is judged while it is known who wrote last; a detached volume's are not judged any more.
+    if (head && (await extentsOf(tx, volume.id)).some((extent) => extent.doubt)) return
     const settled = await sinceNow(cluster, tx, volume.id)
     if (settled > 0) await setSettled(tx, volume.id, settled)
     await updateVolume(tx, volume.id, { phase: 'detached', head: '', device: '', problem: '' })

@@ -23,6 +23,11 @@ describe('a simulated cluster, the product\'s own code over a played kernel', ()
     expect(code, text).to.equal(0)
   }).timeout(120_000)
 
+  it('judges a leg whose server was started anew while its volume was being detached', async () => {
+    const { code, text } = await simulate('--seed', '373', '--faults', 'any')
+    expect(code, text).to.equal(0)
+  }).timeout(120_000)
+
   it('does the same again from the same seed', async () => {
     const [first, second] = [await simulate('--seed', '7', '--ticks', '10', '--faults', 'all'), await simulate('--seed', '7', '--ticks', '10', '--faults', 'all')]
     expect(seedLines(first.text)).to.deep.equal(seedLines(second.text)).and.to.have.length(1)
