@@ -63,7 +63,11 @@ async function notBack(lab: Lab, volumes: readonly ThrashedVolume[], repair: boo
   missing.push(...there.flat())
   if (missing.length > 0) return missing
   for (const [index, volume] of volumes.entries()) volume.head = views[index]?.head ?? volume.head
-  return verdict === undefined || verdict.verdict === 'healthy' ? [] : [`the verdict is ${verdict.verdict}: ${verdict.reasons.join(', ')}`]
+  if (verdict === undefined || verdict.verdict === 'healthy') return []
+  // Read errors of before a disk was repaired are counted when the copies on top of it have ended: that too is over with the repair.
+  const worn = (await ask(lab, 'diskList', {})).filter((disk) => disk.readErrors > 0)
+  for (const { host, device } of worn) await lab.vsky(['disk', 'use', `${host}:${device}`])
+  return [`the verdict is ${verdict.verdict}: ${verdict.reasons.join(', ')}`]
 }
 
 async function notUp(lab: Lab, view: VolumeView, head: string, repair: boolean): Promise<readonly string[]> {
