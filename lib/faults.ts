@@ -25,9 +25,11 @@ export const faults = {
   'unknown job': { code: 1004, class: 'not found', correction: 'vsky job list names the jobs' },
   'unknown extent': { code: 1005, class: 'not found', correction: 'the next turn of the manager puts it right' },
 
+  'unknown token': { code: 1007, class: 'not found', correction: 'vsky token list names the tokens' },
+  'unknown user': { code: 1008, class: 'not found', correction: 'vsky user list names the users' },
   'unknown object': { code: 1006, class: 'not found', correction: 'name a volume, a host, a disk (HOST:DEVICE) or a job' },
 
-  'name taken': { code: 1101, class: 'conflict', correction: 'choose another name, or delete the volume that has it' },
+  'name taken': { code: 1101, class: 'conflict', correction: 'choose another name, or do away with what has it' },
   'volume busy': { code: 1102, class: 'conflict', correction: 'wait for what is under way (vsky volume show tells), then try again' },
   'volume attached': { code: 1103, class: 'conflict', correction: 'detach the volume from its head server first' },
   'volume in use': { code: 1104, class: 'conflict', correction: 'unmount it, or stop the guest that has it open, on its head server' },
@@ -42,6 +44,7 @@ export const faults = {
   'host online': { code: 1112, class: 'conflict', correction: 'ask it: detach the volume there, or stop the host first' },
   'not cancellable': { code: 1113, class: 'conflict', correction: 'copies can be held instead: vsky setting set resync.paused 1' },
   'no standby': { code: 1115, class: 'conflict', correction: 'vsky manager status names the managers that could take over; start another one' },
+  'secret gone': { code: 1116, class: 'conflict', correction: 'a token\'s secret is told once: revoke the token (vsky token revoke) and create another' },
   'host not in use': { code: 1114, class: 'conflict', correction: 'vsky host use takes it into use again; or choose another host' },
   'other release': { code: 1116, class: 'conflict', correction: 'upgrade the older of the two: neighbouring releases understand each other' },
 
@@ -56,7 +59,9 @@ export const faults = {
   'state unavailable': { code: 1307, class: 'unavailable', correction: 'ask again in a moment: the manager can\'t reach its database; volumes serve on meanwhile' },
   'timed out': { code: 1306, class: 'unavailable', correction: 'the work goes on: vsky job list shows it' },
 
-  'denied': { code: 1401, class: 'denied', correction: 'use a certificate whose role allows this method' },
+  'denied': { code: 1401, class: 'denied', correction: 'use a certificate, token or user whose role allows this method' },
+  'not authenticated': { code: 1402, class: 'denied', correction: 'use a token or a user that exists and has not expired, with its own secret; or a certificate of this cluster' },
+  'too many attempts': { code: 1403, class: 'unavailable', correction: 'wait as long as the message says; who was let in a short time ago, or has a certificate, need not' },
 
   'stale epoch': { code: 1501, class: 'stale', correction: 'none: another manager is active now' },
   'stale generation': { code: 1502, class: 'stale', correction: 'none: the layout has changed since; the manager tries again' },

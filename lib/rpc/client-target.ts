@@ -6,8 +6,9 @@ import { subjectOf } from './server-peer.js'
 export interface RpcClientTls {
   /** PEM; `ca` alone is trusted, never the system's list. */
   readonly ca: string
-  readonly cert: string
-  readonly key: string
+  /** Our own certificate; absent for a client that shows none. */
+  readonly cert?: string
+  readonly key?: string
   /** The CN that the server's certificate must have. */
   readonly serverName?: string
   /** The roles (OU) of which the server's certificate must have one. */
@@ -45,8 +46,9 @@ export function targetOf(url: string, tls: RpcClientTls | undefined): Target {
 
 function connectOptions(tls: RpcClientTls, hasHostName: boolean): ConnectionOptions {
   const { ca, cert, key, serverName, serverRoles } = tls
+  if ((cert === undefined) !== (key === undefined)) throw new TypeError('a certificate and its key belong together')
   return {
-    ca, cert, key, minVersion: 'TLSv1.2', rejectUnauthorized: true,
+    ca, ...(cert === undefined ? {} : { cert, key }), minVersion: 'TLSv1.2', rejectUnauthorized: true,
     checkServerIdentity: (host, certificate) => {
       if (serverName === undefined && serverRoles === undefined) return hasHostName ? checkServerIdentity(host, certificate) : undefined
       return identityError(certificate, serverName, serverRoles)

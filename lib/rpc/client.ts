@@ -24,6 +24,8 @@ export interface RpcClientOptions {
   readonly url: string
   /** With `unix:` it means TLS over the socket file; with `http:` it is an error. */
   readonly tls?: RpcClientTls
+  /** Sent as `Authorization: Bearer …`, over TLS alone: with another URL it is an error. */
+  readonly token?: string
   /** For calls that do not say their own. Default 30 s. */
   readonly timeoutMs?: number
   /** Default 16 MiB. */
@@ -56,6 +58,8 @@ export interface RpcClient {
 /** Throws TypeError for a URL or TLS options that make no sense. Connects at the first call. */
 export function createRpcClient(options: RpcClientOptions): RpcClient {
   const target = targetOf(options.url, options.tls)
+  if (options.token !== undefined && !target.secure) throw new TypeError('a token is sent over TLS alone')
+  const proof = options.token === undefined ? {} : { Authorization: `Bearer ${options.token}` }
   const agentOptions = { maxSockets: options.maxSockets ?? 64, ...target.connect }
   // No TLS sessions are resumed: Node checks the server's identity in a full handshake only.
   const agent = (keepAlive: boolean): Agent => (target.secure
@@ -69,7 +73,7 @@ export function createRpcClient(options: RpcClientOptions): RpcClient {
     async call(method, params, { timeoutMs = options.timeoutMs ?? 30_000, signal } = {}) {
       const body = Buffer.from(encodeCall(method, params, { classic: options.classic ?? false }))
       const startedMs = performance.now()
-      const job: Job = { target, method, body, timeoutMs, signal, maxReplyBytes: options.maxReplyBytes ?? 16 * 1024 * 1024, open }
+      const job: Job = { target, method, body, proof, timeoutMs, signal, maxReplyBytes: options.maxReplyBytes ?? 16 * 1024 * 1024, open }
       if (closed) throw transportError(job, 'aborted', 'the client is closed', false)
       const first = await attempt(job, kept, timeoutMs)
       const last = first.kind === 'stale connection' ? await attempt(job, fresh, timeoutMs - (performance.now() - startedMs)) : first
@@ -89,6 +93,7 @@ interface Job {
   readonly target: Target
   readonly method: string
   readonly body: Buffer
+  readonly proof: { readonly Authorization?: string }
   readonly timeoutMs: number
   readonly signal: AbortSignal | undefined
   readonly maxReplyBytes: number
@@ -109,7 +114,7 @@ function valueOf(response: XmlResponse): XmlValue {
 
 /** One request to its one outcome. Never rejects. */
 async function attempt(job: Job, agent: Agent, leftMs: number): Promise<Outcome> {
-  const { target, body, signal, open } = job
+  const { target, body, proof, signal, open } = job
   return new Promise((resolve) => {
     let settled = false
     let connected = false
@@ -136,7 +141,7 @@ async function attempt(job: Job, agent: Agent, leftMs: number): Promise<Outcome>
 
     const requestOptions: RequestOptions = {
       ...target.request, method: 'POST', agent,
-      headers: { 'Content-Type': 'text/xml; charset=utf-8', 'Content-Length': body.length, Accept: 'text/xml', 'User-Agent': 'vsky' },
+      headers: { 'Content-Type': 'text/xml; charset=utf-8', 'Content-Length': body.length, Accept: 'text/xml', 'User-Agent': 'vsky', ...proof },
     }
     try {
       req = (target.secure ? httpsRequest : httpRequest)(requestOptions)

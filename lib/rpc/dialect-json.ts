@@ -25,7 +25,7 @@ const statusOf: Readonly<Record<FaultClass, number>> = {
   usage: 400, denied: 403, 'not found': 404, conflict: 409, stale: 409, internal: 500, unavailable: 503, 'no room': 507,
 }
 /** Where HTTP has a better word than that of the class. */
-const exceptions: Readonly<Partial<Record<FaultName, number>>> = { 'unknown method': 404, 'timed out': 504 }
+const exceptions: Readonly<Partial<Record<FaultName, number>>> = { 'unknown method': 404, 'timed out': 504, 'not authenticated': 401, 'too many attempts': 429 }
 const QUERY_MAX = 100
 
 /** The HTTP status that tells a fault. */

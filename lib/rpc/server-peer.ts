@@ -10,6 +10,14 @@ export interface Peer {
   /** CN and OU of the client's certificate. Absent without a certificate that our authority signed. */
   readonly commonName?: string
   readonly role?: string
+  /** Instead of a certificate: whose secret was proved, such as `token "ci"`, and the only host that it may act on. */
+  readonly credential?: string
+  readonly host?: string
+}
+
+/** For logs. */
+export function nameOfPeer({ credential, commonName, address }: Peer): string {
+  return credential ?? commonName ?? address
 }
 
 /** The peer of a request. A connection keeps its certificate, so it is read once: that takes longer than many a call. */

@@ -1,13 +1,15 @@
 /**
  * The server's door: HTTP(S) in, one handler, one reply, always. It knows nothing of methods; it answers for limits, deadlines,
  * who is calling, and for leaving no request without exactly one answer. With `tls` only holders of a certificate of our own
- * authority get through the handshake, and the handler learns their name and role.
+ * authority get through the handshake, and the handler learns their name and role; where there is a doorkeeper, others may prove
+ * themselves to it request by request.
  */
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { Fault, messageOf } from '../faults.js'
 import type { FaultName } from '../faults.js'
 import type { Log } from '../ports.js'
@@ -17,9 +19,11 @@ import { jsonDialect } from './dialect-json.js'
 import type { JsonDialectOptions } from './dialect-json.js'
 import { HttpRefusal, createBodyBudget, readBody } from './server-body.js'
 import type { BodyBudget } from './server-body.js'
+import { identified, strangerness } from './server-credentials.js'
+import type { Doorkeeper } from './server-credentials.js'
 import { listenOn } from './server-listen.js'
 import type { RpcAddress } from './server-listen.js'
-import { createPeerCount, peerOf } from './server-peer.js'
+import { createPeerCount, nameOfPeer, peerOf } from './server-peer.js'
 import type { Peer } from './server-peer.js'
 import type { XmlRpcLimits, XmlValue } from './xmlrpc-value.js'
 
@@ -45,6 +49,8 @@ interface RpcServerSettings {
   readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string }
   /** Where XML-RPC is answered. Default `/RPC2` and `/`. */
   readonly paths?: readonly string[]
+  /** Lets clients in that have no certificate, by token or password. Needs `tls`. Default: nobody is let in so. */
+  readonly doorkeeper?: Doorkeeper
   readonly log: Log
   readonly handle: RpcHandler
   /** Replies without nil and i8, doubles are read as XmlDouble, and another HTTP method than POST is 501, as it was in 2008. Default false. */
@@ -100,6 +106,8 @@ export class WireFault extends Error {
 }
 
 const REPLY_TIMEOUT_MS = 30_000
+/** For the doorkeeper. */
+const IDENTIFY_MS = 15_000
 
 /**
  * Listens and answers. Port 0 takes any free one; a socket file is made with mode 0600, and one that a dead process left is
@@ -107,7 +115,8 @@ const REPLY_TIMEOUT_MS = 30_000
  * a log id, its stack in the log only. Rejects with the system's error when it can't listen.
  */
 export async function startRpcServer(options: RpcServerOptions): Promise<RpcServer> {
-  const { log, tls, maxConnections = 2048, closeGraceMs = 5_000, headersTimeoutMs = 5_000, requestTimeoutMs = 15_000, limits = {} } = options
+  const { log, tls, doorkeeper, maxConnections = 2048, closeGraceMs = 5_000, headersTimeoutMs = 5_000, requestTimeoutMs = 15_000, limits = {} } = options
+  if (doorkeeper && !tls) throw new TypeError('secrets are not taken over a connection that others can read')
   const http = {
     headersTimeout: headersTimeoutMs, requestTimeout: requestTimeoutMs, keepAliveTimeout: 30_000, connectionsCheckingInterval: Math.min(2_000, headersTimeoutMs), maxHeaderSize: 16_384,
   }
@@ -127,7 +136,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   }
   const server: Server = tls
     ? createTlsServer({
-      ...http, ca: tls.ca, cert: tls.cert, key: tls.key, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.2', handshakeTimeout: 10_000,
+      ...http, ca: tls.ca, cert: tls.cert, key: tls.key, requestCert: true, rejectUnauthorized: !doorkeeper, minVersion: 'TLSv1.2', handshakeTimeout: 10_000,
     }, listener)
     : createServer(http, listener)
   server.maxConnections = maxConnections
@@ -147,9 +156,16 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
     else socket.destroy()
   })
-  server.on('tlsClientError', (error: Error, socket: Socket) => {
-    log.info('a client was refused at the handshake', { peer: socket.remoteAddress, reason: messageOf(error) })
-  })
+  const refused = (socket: Socket, reason: string): void => { log.info('a client was refused at the handshake', { peer: socket.remoteAddress, reason }) }
+  if (doorkeeper) {
+    server.prependListener('secureConnection', (socket: TLSSocket) => { // before HTTP has it: not a byte of a stranger's is read
+      const why = strangerness(socket, doorkeeper)
+      if (why === undefined) return
+      refused(socket, why)
+      socket.destroy()
+    })
+  }
+  server.on('tlsClientError', (error: Error, socket: Socket) => { refused(socket, messageOf(error)) })
   const address = await listenOn(server, options)
   server.on('error', (error) => { log.error('the listening socket failed', { reason: messageOf(error) }) })
 
@@ -198,8 +214,8 @@ async function answer({ options, dialects, calls, inFlight, budget }: Door, req:
   calls.add(gone)
   const onClose = (): void => { if (!res.writableFinished) gone.abort(new Error('the client went away')) }
   res.once('close', onClose)
-  const peer = peerOf(req)
-  const who = peer.commonName ?? peer.address
+  const known = peerOf(req)
+  const who = known.commonName ?? known.address
   const under = inFlight.get(who) ?? 0
   inFlight.set(who, under + 1)
   let held = 0
@@ -209,16 +225,24 @@ async function answer({ options, dialects, calls, inFlight, budget }: Door, req:
     if (!dialect) throw new HttpRefusal(404, 'nothing is here')
     dialect.check(asked)
     if (under >= maxCallsPerPeer) throw new HttpRefusal(503, `more than ${maxCallsPerPeer} calls at once`, { 'Retry-After': '1' })
+    const doing: Doing = { dialect, gone, options, ctx: { peer: known, path: asked.path, requestId, signal: gone.signal, classic: dialect.classic } }
+    const entry = await entryOf(doing, asked)
+    if ('reply' in entry) {
+      res.setHeader('WWW-Authenticate', 'Bearer realm="vsky"') // not Basic: a browser would keep the password, and send it for any page that asks
+      if (!req.complete) res.setHeader('Connection', 'close') // nothing of a stranger's body is read
+      send(res, entry.reply)
+      return
+    }
+    const { peer } = entry
     const body = await readBody(req, typeof maxBodyBytes === 'function' ? maxBodyBytes(peer) : maxBodyBytes, budget, (bytes) => { held += bytes })
-    const ctx: CallContext = { peer, path: asked.path, requestId, signal: gone.signal, classic: dialect.classic }
-    send(res, await replyTo({ dialect, asked, body, ctx, gone, options }))
+    send(res, await replyTo({ ...doing, ctx: { ...doing.ctx, peer } }, asked, body))
   } catch (thrown) {
     if (thrown instanceof HttpRefusal) {
       for (const [name, value] of Object.entries(thrown.headers)) res.setHeader(name, value)
       if (!req.complete) res.setHeader('Connection', 'close') // the rest of the body is not worth reading
       send(res, { status: thrown.status, type: 'text/plain; charset=utf-8', body: `${thrown.message}\n` })
     } else {
-      log.debug('a request broke off', { requestId, peer: who, reason: messageOf(thrown) })
+      log.debug('a request broke off', { requestId, peer: nameOfPeer(known), reason: messageOf(thrown) })
       req.destroy()
     }
   } finally {
@@ -235,43 +259,56 @@ function askedOf({ method = '', url = '', headers }: IncomingMessage): Asked {
   return { verb: method, path: mark < 0 ? url : url.slice(0, mark), query: mark < 0 ? '' : url.slice(mark + 1), headers }
 }
 
-interface Request {
+interface Doing {
   readonly dialect: Dialect
-  readonly asked: Asked
-  readonly body: string
   readonly ctx: CallContext
   readonly gone: AbortController
   readonly options: RpcServerOptions
 }
 
-/** Reads the call, has it carried out, writes the answer. Whatever happens is a reply. */
-async function replyTo({ dialect, asked, body, ctx, gone, options: { handle, log, wireFault, deadlineMs = 120_000 } }: Request): Promise<WireReply> {
-  const { requestId: logId } = ctx
-  const failed = (fault: FaultName, text: string): WireReply => {
-    const { code, message } = wireFault?.(fault, text) ?? new Fault(fault, text)
-    return dialect.fault({ code, message, logId })
+/** Who calls, or what is answered to whom nobody knows. */
+async function entryOf(doing: Doing, { headers }: Asked): Promise<{ readonly peer: Peer } | { readonly reply: WireReply }> {
+  const { gone, ctx: { peer }, options: { doorkeeper } } = doing
+  if (!doorkeeper) return { peer }
+  try {
+    return { peer: await within(IDENTIFY_MS, gone, identified(doorkeeper, headers, peer)) }
+  } catch (thrown) {
+    return { reply: failure(doing, thrown) }
   }
+}
+
+/** Reads the call, has it carried out, writes the answer. Whatever happens is a reply. */
+async function replyTo(doing: Doing, asked: Asked, body: string): Promise<WireReply> {
+  const { dialect, ctx, gone, options: { handle, deadlineMs = 120_000 } } = doing
   let call: WireCall | undefined
   try {
     call = dialect.read(asked, body)
     return dialect.value(await within(deadlineMs, gone, handle(ctx, call.method, call.params)))
   } catch (thrown) {
-    if (thrown instanceof WireFault) return dialect.fault({ code: thrown.code, message: thrown.message, logId })
-    if (thrown instanceof Fault) return failed(thrown.fault, thrown.message)
-    if (ctx.signal.aborted) { // nobody waits for an answer, and what an interrupted method throws says nothing new
-      log.debug('a call was interrupted', { requestId: logId, method: call?.method, reason: messageOf(thrown) })
-      return failed('timed out', messageOf(thrown))
-    }
-    log.error('a method failed in a way that nobody foresaw', {
-      requestId: logId, method: call?.method, peer: ctx.peer.commonName ?? ctx.peer.address,
-      reason: messageOf(thrown), stack: thrown instanceof Error ? thrown.stack : undefined,
-    })
-    return failed('internal error', `internal error, log id ${logId}`)
+    return failure(doing, thrown, call?.method)
   }
 }
 
+function failure({ dialect, ctx, options: { log, wireFault } }: Doing, thrown: unknown, method?: string): WireReply {
+  const { requestId: logId } = ctx
+  const failed = (fault: FaultName, text: string): WireReply => {
+    const { code, message } = wireFault?.(fault, text) ?? new Fault(fault, text)
+    return dialect.fault({ code, message, logId })
+  }
+  if (thrown instanceof WireFault) return dialect.fault({ code: thrown.code, message: thrown.message, logId })
+  if (thrown instanceof Fault) return failed(thrown.fault, thrown.message)
+  if (ctx.signal.aborted) { // nobody waits for an answer, and what an interrupted method throws says nothing new
+    log.debug('a call was interrupted', { requestId: logId, method, reason: messageOf(thrown) })
+    return failed('timed out', messageOf(thrown))
+  }
+  log.error('a method failed in a way that nobody foresaw', {
+    requestId: logId, method, peer: nameOfPeer(ctx.peer), reason: messageOf(thrown), stack: thrown instanceof Error ? thrown.stack : undefined,
+  })
+  return failed('internal error', `internal error, log id ${logId}`)
+}
+
 /** The handler's result, or a fault once the deadline has passed or the client is gone: a handler that hangs holds nothing else. */
-async function within(deadlineMs: number, gone: AbortController, result: Promise<XmlValue>): Promise<XmlValue> {
+async function within<T>(deadlineMs: number, gone: AbortController, result: Promise<T>): Promise<T> {
   const { signal } = gone
   let onAbort: (() => void) | undefined
   const timer = setTimeout(() => { gone.abort(new Fault('timed out', `No answer within ${deadlineMs} ms`)) }, deadlineMs)

@@ -73,6 +73,21 @@ export function text({ min = 0, max = 1024, pattern, describe }: TextLimits = {}
   }
 }
 
+/** A text that no fault, and so no log, ever repeats. */
+export function secretText(limits: TextLimits & { readonly describe: string }): Shape<string> {
+  const shape = text(limits)
+  return {
+    ...shape,
+    parse(value, at) {
+      try {
+        return shape.parse(value, at)
+      } catch {
+        throw new Fault('bad parameter', `${at}: expected ${limits.describe}, found something else`)
+      }
+    },
+  }
+}
+
 /** One of a few words. */
 export function word<const W extends string>(...words: readonly W[]): Shape<W> {
   const needed = `one of ${words.join(', ')}`
