@@ -24,10 +24,9 @@ export const faults = {
   'unknown disk': { code: 1003, class: 'not found', correction: 'vsky disk list names the disks' },
   'unknown job': { code: 1004, class: 'not found', correction: 'vsky job list names the jobs' },
   'unknown extent': { code: 1005, class: 'not found', correction: 'the next turn of the manager puts it right' },
-
+  'unknown object': { code: 1006, class: 'not found', correction: 'name a volume, a host, a disk (HOST:DEVICE) or a job' },
   'unknown token': { code: 1007, class: 'not found', correction: 'vsky token list names the tokens' },
   'unknown user': { code: 1008, class: 'not found', correction: 'vsky user list names the users' },
-  'unknown object': { code: 1006, class: 'not found', correction: 'name a volume, a host, a disk (HOST:DEVICE) or a job' },
 
   'name taken': { code: 1101, class: 'conflict', correction: 'choose another name, or do away with what has it' },
   'volume busy': { code: 1102, class: 'conflict', correction: 'wait for what is under way (vsky volume show tells), then try again' },
@@ -44,9 +43,9 @@ export const faults = {
   'host online': { code: 1112, class: 'conflict', correction: 'ask it: detach the volume there, or stop the host first' },
   'not cancellable': { code: 1113, class: 'conflict', correction: 'copies can be held instead: vsky setting set resync.paused 1' },
   'no standby': { code: 1115, class: 'conflict', correction: 'vsky manager status names the managers that could take over; start another one' },
-  'secret gone': { code: 1116, class: 'conflict', correction: 'a token\'s secret is told once: revoke the token (vsky token revoke) and create another' },
   'host not in use': { code: 1114, class: 'conflict', correction: 'vsky host use takes it into use again; or choose another host' },
   'other release': { code: 1116, class: 'conflict', correction: 'upgrade the older of the two: neighbouring releases understand each other' },
+  'secret gone': { code: 1119, class: 'conflict', correction: 'a token\'s secret is told once: revoke the token (vsky token revoke) and create another' },
 
   'no room': { code: 1201, class: 'no room', correction: 'add a disk on a storage server that holds no leg of this volume' },
   'too few servers': { code: 1202, class: 'no room', correction: 'ask for fewer legs, or add storage servers' },

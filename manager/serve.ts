@@ -12,6 +12,7 @@ import { systemRandom } from '../lib/host/random.js'
 import type { Log } from '../lib/ports.js'
 import { startRpcServer } from '../lib/rpc/server.js'
 import type { RpcHandler } from '../lib/rpc/server.js'
+import { createAccess } from './access/access.js'
 import { startClassicServer } from './api/classic/door.js'
 import { apiDoor, createHandler, createStandbyHandler } from './api/door.js'
 import type { ManagerConfig } from './config.js'
@@ -79,6 +80,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
     },
   })
   let handle: RpcHandler = standby
+  const access = createAccess({ db, clock, random, log })
 
   /** From the lease in hand to its end. */
   async function lead(held: Held): Promise<void> {
@@ -121,8 +123,9 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
       agents.close()
       done()
     }
+    await access.refresh()
     await store.change((tx) => tx.event({ kind: 'manager active', about: 'manager', name: config.name, text: `epoch ${held.epoch}, version ${version}` }))
-    handle = createHandler(running.cluster)
+    handle = createHandler(running.cluster, access)
     log.info('active', { epoch: held.epoch, address: server.url, version })
     const classic = config.classic && await startClassicServer(running.cluster, config.classic, { stepGb: config.classic.stepGb }, log)
     if (classic) log.info('clients of the original API are answered, unencrypted and whoever they are', { address: classic.url })
@@ -133,7 +136,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
     stopping.signal.removeEventListener('abort', onStop)
   }
 
-  const server = await startRpcServer({ host: config.host, port: config.port, tls, log, ...apiDoor((context, method, params) => handle(context, method, params)) })
+  const server = await startRpcServer({ host: config.host, port: config.port, tls, log, ...apiDoor((context, method, params) => handle(context, method, params), access) })
   log.info('standby', { address: server.url, version, ttlMs: times.ttlMs })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
@@ -141,7 +144,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
       stopping.abort(new Error(`the manager was stopped by ${signal}`))
     })
   }
-  const announcing = roster.keep(stopping.signal)
+  const announcing = Promise.allSettled([roster.keep(stopping.signal), access.keep(stopping.signal)])
   while (!stopping.signal.aborted) {
     const held = await keeper.acquire(stopping.signal).catch((thrown: unknown) => {
       if (!stopping.signal.aborted) throw thrown

@@ -14,6 +14,8 @@ export const cursors = {
   segmentList: (row: ApiResult<'segmentList'>[number]) => `${row.volume}/${row.index}`,
   legList: (row: ApiResult<'legList'>[number]) => row.extent,
   jobList: (row: ApiResult<'jobList'>[number]) => row.id,
+  tokenList: (row: ApiResult<'tokenList'>[number]) => row.name,
+  userList: (row: ApiResult<'userList'>[number]) => row.name,
 } as const satisfies { readonly [N in ApiName]?: (row: never) => ApiParams<N> extends { readonly after?: infer A } ? A : never }
 export type PagedName = keyof typeof cursors
 

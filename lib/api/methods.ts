@@ -8,28 +8,26 @@
  */
 import type { FaultName } from '../faults.js'
 import { diskStates, hostRoles, legStates, limits, namePattern, nameRule, volumePhases } from '../model.js'
-import { byteCount, flag, int, list, optional, record, struct, text, word } from '../rpc/shape.js'
+import { byteCount, flag, int, list, optional, record, secretText, struct, text, word } from '../rpc/shape.js'
 import type { Method, OptionalShape, Parsed, Shape } from '../rpc/shape.js'
 import { volumeSeen } from '../wire/agent.js'
+import { tokenRoles, userRoles } from './roles.js'
+import type { ApiRole, Asks, HypervisorReach } from './roles.js'
 import {
-  diskView, eventView, explainView, hostView, jobKinds, jobStates, jobView, leaseView, legRow, managerView, movePlanView, segmentRow, settingView, statusView, volumeSummary, volumeView,
+  diskView, eventView, explainView, hostView, jobKinds, jobStates, jobView, leaseView, legRow, managerView, movePlanView, segmentRow, settingView, statusView, tokenView, userView, volumeSummary, volumeView,
 } from './views.js'
 
-/** Who may call: a viewer reads; an operator changes volumes and disks; an admin everything; an agent speaks for its own host. */
-export type ApiRole = 'viewer' | 'operator' | 'admin' | 'agent'
-
-export interface ApiMethod<P, R> extends Method<P, R> {
-  readonly role: ApiRole
+export interface ApiMethod<P, R> extends Method<P, R>, Asks {
   /** True when it takes a request id and is safe to repeat with it. */
   readonly mutates: boolean
   readonly faults: readonly FaultName[]
 }
 
 function method<P, R>(
-  name: string, help: string, { role, mutates = false, faults = [] }: { role: ApiRole; mutates?: boolean; faults?: readonly FaultName[] },
+  name: string, help: string, { mutates = false, faults = [], ...asks }: { role: ApiRole; hypervisor?: HypervisorReach; mutates?: boolean; faults?: readonly FaultName[] },
   params: Shape<P>, result: Shape<R>,
 ): ApiMethod<P, R> {
-  return { name, help, role, mutates, faults, params, result }
+  return { name, help, ...asks, mutates, faults, params, result }
 }
 
 const volumeName = text({ min: 1, max: limits.nameMax, pattern: namePattern, describe: nameRule })
@@ -45,13 +43,15 @@ const wait = optional(flag('false: answer as soon as the work is accepted; defau
 const limit = optional(int({ min: 1, max: 1000, describe: 'rows at most, 1 to 1000; default 1000' }))
 const after = (key: string): OptionalShape<string> => optional(text({ min: 1, max: 400, describe: `only rows behind this one: ${key}` }))
 const prefix = optional(text({ min: 1, max: 63, describe: 'only names that begin so' }))
+const credentialName = text({ min: 1, max: 63, pattern: namePattern, describe: nameRule })
+const password = secretText({ min: 12, max: 256, pattern: /^[^\p{Cc}\p{Cs}]*$/u, describe: 'a password: 12 to 256 characters, none of them a control character' })
 const none = struct({})
 const done = record({})
 
 export const apiMethods = {
   hostList: method('vsky.host.list', 'Hosts, by name', { role: 'viewer' },
     struct({ prefix, role: optional(word(...hostRoles)), state: optional(word('online', 'offline')), duty: optional(word('use', 'drain', 'failed')), limit, after: after('its name') }), list(hostView)),
-  hostShow: method('vsky.host.show', 'One host, with what is on it that Vsky did not make', { role: 'viewer', faults: ['unknown host'] },
+  hostShow: method('vsky.host.show', 'One host, with what is on it that Vsky did not make', { role: 'viewer', hypervisor: 'own host', faults: ['unknown host'] },
     struct({ host: reference }), hostView),
 
   hostDrainPlan: method('vsky.host.drainPlan', 'What moving all legs away from a storage server would do', { role: 'viewer', faults: ['unknown host'] },
@@ -91,21 +91,21 @@ export const apiMethods = {
       redundancy: optional(int({ min: 1, max: limits.legsMax, describe: `the number of legs, 1 to ${limits.legsMax}` })),
       request, wait,
     }), volumeView),
-  volumeList: method('vsky.volume.list', 'Volumes without their segments, by name', { role: 'viewer' },
+  volumeList: method('vsky.volume.list', 'Volumes without their segments, by name', { role: 'viewer', hypervisor: 'all' },
     struct({ prefix, state: optional(word(...volumePhases)), host: optional(reference), limit, after: after('its name') }), list(volumeSummary)),
-  volumeShow: method('vsky.volume.show', 'One volume, with its segments and legs', { role: 'viewer', faults: ['unknown volume'] },
+  volumeShow: method('vsky.volume.show', 'One volume, with its segments and legs', { role: 'viewer', hypervisor: 'all', faults: ['unknown volume'] },
     struct({ volume: reference }), volumeView),
   volumeAttach: method('vsky.volume.attach', 'Makes the volume appear as /dev/vsky/NAME on a head server',
-    { role: 'operator', mutates: true,
+    { role: 'operator', hypervisor: 'own host', mutates: true,
       faults: ['unknown volume', 'unknown host', 'wrong role', 'host offline', 'host online', 'host not in use', 'volume attached', 'volume busy', 'data unavailable', 'wrong device', 'foreign object', 'agent failed', 'timed out'] },
     struct({
       volume: reference, host: reference,
-      /** The head that has it is lost: it is shut out first. */
+      /** The head that has it is lost: it is shut out first. Never for a hypervisor: that is another host's attachment. */
       fromDeadHost: optional(flag()),
       request, wait,
     }), volumeView),
   volumeDetach: method('vsky.volume.detach', 'Removes the volume from its head server. Refused while something there has it open',
-    { role: 'operator', mutates: true, faults: ['unknown volume', 'volume busy', 'volume in use', 'host offline', 'agent failed', 'timed out'] },
+    { role: 'operator', hypervisor: 'own volume', mutates: true, faults: ['unknown volume', 'volume busy', 'volume in use', 'host offline', 'agent failed', 'timed out'] },
     struct({ volume: reference, request, wait }), volumeView),
   volumeDelete: method('vsky.volume.delete', 'Removes a detached volume and overwrites its extents. Servers that are away are cleaned when they return',
     { role: 'operator', mutates: true, faults: ['unknown volume', 'volume attached', 'volume busy', 'timed out'] },
@@ -137,10 +137,26 @@ export const apiMethods = {
   status: method('vsky.status', 'One verdict on the cluster, and the reasons for it', { role: 'viewer' }, none, statusView),
   explain: method('vsky.explain', 'State of one thing, its cause, what is being done, and what a person may safely do next',
     { role: 'viewer', faults: ['unknown object'] }, struct({ object: reference }), explainView),
-  managerStatus: method('vsky.manager.status', 'Who is active, and how the cluster is. A standby answers too: what it knows', { role: 'viewer' }, none, managerView),
+  managerStatus: method('vsky.manager.status', 'Who is active, and how the cluster is. A standby answers too: what it knows', { role: 'viewer', hypervisor: 'all' }, none, managerView),
   managerHandOver: method('vsky.manager.handOver', 'The active manager ends what it is doing and lets another take over: the one named, or any',
     { role: 'admin', mutates: true, faults: ['no standby'] }, struct({ to: optional(reference), request }), record({ from: text(), epoch: int() })),
   leaseShow: method('vsky.lease.show', 'The lease by which one manager is the active one', { role: 'viewer' }, none, leaseView),
+
+  tokenList: method('vsky.token.list', 'Tokens, by name, those that have expired among them; never their secrets', { role: 'admin' },
+    struct({ role: optional(word(...tokenRoles)), limit, after: after('its name') }), list(tokenView)),
+  tokenCreate: method('vsky.token.create', 'Makes a token for a program. Its secret is in this answer and nowhere else: only a hash of it is kept',
+    { role: 'admin', mutates: true, faults: ['bad parameter', 'name taken', 'unknown host', 'secret gone'] },
+    struct({
+      name: credentialName, role: word(...tokenRoles), host: optional(text({ min: 1, max: 255, describe: 'the host of a hypervisor; needed there, and nowhere else' })),
+      ttlSeconds: optional(int({ min: 60, max: 10 * 366 * 86_400, describe: 'how long it is good for, 60 to 316224000 seconds; default: until it is revoked' })), request,
+    }), record({ token: tokenView, secret: text() })),
+  tokenRevoke: method('vsky.token.revoke', 'Takes a token away, at once', { role: 'admin', mutates: true, faults: ['unknown token'] }, struct({ token: reference, request }), done),
+  userList: method('vsky.user.list', 'Users, by name; never their passwords', { role: 'admin' }, struct({ role: optional(word(...userRoles)), limit, after: after('its name') }), list(userView)),
+  userCreate: method('vsky.user.create', 'Lets a person in by a password', { role: 'admin', mutates: true, faults: ['bad parameter', 'name taken'] },
+    struct({ name: credentialName, role: word(...userRoles), password, request, wait }), userView),
+  userPassword: method('vsky.user.password', 'Gives a user another password; the old one is worth nothing from then on', { role: 'admin', mutates: true, faults: ['bad parameter', 'unknown user'] },
+    struct({ user: reference, password, request, wait }), userView),
+  userRevoke: method('vsky.user.revoke', 'Takes a user away, at once', { role: 'admin', mutates: true, faults: ['unknown user'] }, struct({ user: reference, request }), done),
 
   hostRegister: method('vsky.host.register', 'An agent says who and where it is; the manager then looks at the host and puts it right',
     { role: 'agent', faults: ['denied', 'other release'] },

@@ -2,6 +2,7 @@
 import { faults } from '../faults.js'
 import { apiMethods } from './methods.js'
 import type { ApiMethod, ApiName } from './methods.js'
+import { audienceOf } from './roles.js'
 
 /** Calls in one multicall. */
 export const MULTICALL_MAX = 100
@@ -77,7 +78,7 @@ export function helpOf(name: string): string | undefined {
   const members = fieldsOf(method).map(([member, field]) => `  ${member}: ${field.describe}`)
   const failures = method.faults.map((fault) => `  ${faults[fault].code} ${fault}: ${faults[fault].correction}`)
   return [
-    `${method.help}.`, `Role: ${method.role}.${method.mutates ? ' Idempotent by its request id.' : ''}`,
+    `${method.help}.`, `Role: ${audienceOf(method)}.${method.mutates ? ' Idempotent by its request id.' : ''}`,
     members.length === 0 ? 'Takes nothing.' : `Takes one struct:\n${members.join('\n')}`, `Gives ${method.result.describe}.`,
     ...(failures.length === 0 ? [] : [`Faults:\n${failures.join('\n')}`]),
   ].join('\n')

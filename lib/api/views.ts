@@ -2,6 +2,7 @@
 import { diskStates, hostRoles, legStates, volumePhases } from '../model.js'
 import { byteCount, flag, int, list, record, text, word } from '../rpc/shape.js'
 import type { Parsed } from '../rpc/shape.js'
+import { tokenRoles, userRoles } from './roles.js'
 
 const long = text({ max: 65536 })
 
@@ -215,6 +216,29 @@ export const settingView = record({
   name: text(), value: int(), initial: int(), min: int(), max: int(), unit: text(), help: text(), perVolume: flag(),
 })
 export type SettingView = Parsed<typeof settingView>
+
+export const tokenView = record({
+  /** Public: it is a part of the token, and says which one it is. */
+  id: text(),
+  name: text(),
+  role: word(...tokenRoles),
+  /** Of a hypervisor: the only host whose attachments it may change; else empty. */
+  host: text(),
+  createdAt: int(),
+  /** From then on it is refused; 0: never. */
+  expiresAt: int(),
+  expired: flag(),
+})
+export type TokenView = Parsed<typeof tokenView>
+
+export const userView = record({
+  name: text(),
+  role: word(...userRoles),
+  createdAt: int(),
+  /** When the password was set last. */
+  changedAt: int(),
+})
+export type UserView = Parsed<typeof userView>
 
 export const statusView = record({
   /** `healthy`; `acting`: something is being put right; `at risk`: some data has one good copy, or less than asked for and nothing helps; `unavailable`: some data can't be reached. */

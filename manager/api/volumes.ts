@@ -21,6 +21,8 @@ import { finishRequest } from '../store/requests.js'
 import { forgetSettingsOf } from '../store/settings.js'
 import { addExtent, addSegment, addVolume, changeLayout, dropExtents, extentsOf, findVolume, removeVolume, updateVolume } from '../store/volumes.js'
 import { extentsOfAll, segmentsOfAll, volumesPage } from '../store/lists.js'
+import { refuseOthersVolume } from './caller.js'
+import type { Asked } from './caller.js'
 import { mutate } from './requests.js'
 import { showVolume, summarise } from './show.js'
 
@@ -73,7 +75,8 @@ async function plan(cluster: Cluster, tx: ChangeTx, id: string, { name, bytes, r
   }
 }
 
-export function volumeAttach(cluster: Cluster, params: ApiParams<'volumeAttach'>, signal: AbortSignal): Promise<ApiResult<'volumeAttach'>> {
+export function volumeAttach(cluster: Cluster, params: ApiParams<'volumeAttach'>, signal: AbortSignal, { caller }: Pick<Asked, 'caller'>): Promise<ApiResult<'volumeAttach'>> {
+  if (caller.role === 'hypervisor' && params.fromDeadHost === true) throw new Fault('denied', `${caller.who} can't take a volume from another host: an operator has to`)
   return mutate({
     cluster, method: 'vsky.volume.attach', params, signal,
     async intend(tx) {
@@ -97,12 +100,13 @@ export function volumeAttach(cluster: Cluster, params: ApiParams<'volumeAttach'>
   })
 }
 
-export function volumeDetach(cluster: Cluster, params: ApiParams<'volumeDetach'>, signal: AbortSignal): Promise<ApiResult<'volumeDetach'>> {
+export function volumeDetach(cluster: Cluster, params: ApiParams<'volumeDetach'>, signal: AbortSignal, { caller }: Pick<Asked, 'caller'>): Promise<ApiResult<'volumeDetach'>> {
   return mutate({
     cluster, method: 'vsky.volume.detach', params, signal,
     async intend(tx) {
       const volume = await knownVolume(tx, params.volume)
       if (volume.phase === 'detached') return { about: volume.id, kick: 'volume' } // as asked already: answered at once
+      refuseOthersVolume(caller, volume)
       if (volume.phase === 'creating' || volume.phase === 'detaching') throw new Fault('volume busy', `${volume.name} is ${volume.phase}`)
       if (volume.phase === 'attaching' && await busyWith(tx, volume.id)) throw new Fault('volume busy', `${volume.name} is being attached to ${volume.head}`)
       if (!online(cluster, volume.head)) throw new Fault('host offline', `Cannot detach volume ${volume.name}: its head ${volume.head} does not answer`)

@@ -85,6 +85,13 @@ const migrations: readonly (readonly string[])[] = [
     `drop index extents_by_disk`,
     `create index extents_by_disk on extents (disk, bytes)`,
   ],
+  [
+    // Who is let in without a certificate. Of a secret there is only its hash; what is revoked is deleted.
+    `create table tokens (id text primary key, name text not null unique, role text not null check (role in ('viewer', 'operator', 'admin', 'hypervisor')),
+       host text not null check ((role = 'hypervisor') = (host <> '')), hash text not null, created_at bigint not null, expires_at bigint not null)`,
+    `create table users (name text primary key, role text not null check (role in ('viewer', 'operator', 'admin')), hash text not null,
+       created_at bigint not null, changed_at bigint not null)`,
+  ],
 ]
 
 /** Migrations that take something away, or add what an older program leaves out: on what they make, and on all after it, no older program runs. */

@@ -1,4 +1,5 @@
 /** The manager: the product's own, on a database that outlives it. Several may run at once; only the newest is called by anybody. */
+import { createAccess } from '../../manager/access/access.js'
 import { createHandler } from '../../manager/api/door.js'
 import { createAgents } from '../../manager/run/agents.js'
 import type { LeaseGate, Managers } from '../../manager/run/gate.js'
@@ -88,7 +89,7 @@ export class Manager {
     })
     await store.change((tx) => tx.event({ kind: 'manager active', about: 'manager', name: 'mgr', text: `epoch ${store.epoch}` }))
     transcript.say('mgr', `active, epoch ${store.epoch}`)
-    if (process === this.newest) network.endpoints.set('mgr:8881', { host: 'mgr', process, handle: createHandler(running.cluster) })
+    if (process === this.newest) network.endpoints.set('mgr:8881', { host: 'mgr', process, handle: createHandler(running.cluster, createAccess({ ...running.cluster, db: running.cluster.store.read, random: { hex: () => '00', unit: () => 0 } })) })
   }
 }
 

@@ -19,6 +19,7 @@ import type { RpcClient } from '../../lib/rpc/client.js'
 import { startRpcServer } from '../../lib/rpc/server.js'
 import type { RpcServer } from '../../lib/rpc/server.js'
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
+import { createAccess } from '../../manager/access/access.js'
 import { apiDoor, createHandler } from '../../manager/api/door.js'
 import type { Cluster } from '../../manager/run/cluster.js'
 import { startCluster } from '../../manager/run/loop.js'
@@ -73,10 +74,12 @@ export interface ManagerOptions {
   readonly servers?: number
   readonly volumes?: number
   readonly deadlineMs?: number
+  /** For tokens, users and their attempts; default: it stands still. */
+  readonly accessClock?: Clock
 }
 
 /** st1… with a disk each, hd1, and volumes v1… of 64 MiB with two legs; v1 is attached. */
-export async function startManager({ servers = 3, volumes = 3, deadlineMs = 10_000 }: ManagerOptions = {}): Promise<ManagerRig> {
+export async function startManager({ servers = 3, volumes = 3, deadlineMs = 10_000, accessClock = stillClock }: ManagerOptions = {}): Promise<ManagerRig> {
   const dir = await mkdtemp(join(tmpdir(), 'vsky-manager-'))
   const run = createRun()
   const authority = await createAuthority(run, join(dir, 'ca'), { name: 'test' })
@@ -98,7 +101,8 @@ export async function startManager({ servers = 3, volumes = 3, deadlineMs = 10_0
     gate: { standing: () => 'active', open: () => Promise.resolve() }, managers: onlyOne,
     onEpochLost: (lost) => { throw lost },
   })
-  const server = await startRpcServer({ host: '127.0.0.1', port: 0, tls: own, log, closeGraceMs: 200, deadlineMs, ...apiDoor(createHandler(running.cluster)) })
+  const access = createAccess({ db, ...ports, clock: accessClock, log })
+  const server = await startRpcServer({ host: '127.0.0.1', port: 0, tls: own, log, closeGraceMs: 200, deadlineMs, ...apiDoor(createHandler(running.cluster, access), access) })
   const clients = new Map<Caller, RpcClient>()
   const tls = (caller: Caller): TlsMaterial => certificates.get(caller) ?? own
   const rig: ManagerRig = {

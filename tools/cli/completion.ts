@@ -38,7 +38,7 @@ complete -c vsky -f -a '(vsky __complete (commandline -cp) 2>/dev/null)'
 type Shell = keyof typeof scripts
 const shells = Object.keys(scripts) as readonly Shell[]
 
-export type NameKind = 'volume' | 'host' | 'disk' | 'job' | 'object' | 'setting'
+export type NameKind = 'volume' | 'host' | 'disk' | 'job' | 'object' | 'setting' | 'token' | 'user'
 /** Live names of a kind. */
 export type Names = (kind: NameKind) => Promise<readonly string[]>
 
@@ -65,12 +65,14 @@ async function namesOf(manager: Manager, kind: NameKind): Promise<readonly strin
     disk: async () => (await manager.call('diskList', {})).map((each) => `${each.host}:${each.device}`),
     job: async () => (await manager.call('jobList', { ended: 0 })).map((each) => each.id),
     setting: async () => (await manager.call('settingList', {})).map((each) => each.name),
+    token: async () => (await manager.call('tokenList', {})).map((each) => each.name),
+    user: async () => (await manager.call('userList', {})).map((each) => each.name),
     object: async () => (await Promise.all([ask.volume(), ask.host(), ask.disk(), ask.job()])).flat(),
   }
   return ask[kind]()
 }
 
-const kinds: Readonly<Record<string, NameKind>> = { volume: 'volume', host: 'host', disk: 'disk', job: 'job', object: 'object', setting: 'setting' }
+const kinds: Readonly<Record<string, NameKind>> = { volume: 'volume', host: 'host', disk: 'disk', job: 'job', object: 'object', setting: 'setting', token: 'token', user: 'user' }
 
 /** What may stand where the cursor is: whole words that begin like the one that was begun. The first word of `line` is the command's own name. */
 export async function complete(program: Command, line: string, names: Names): Promise<readonly string[]> {

@@ -4,7 +4,7 @@ import { apiMethods } from '../../lib/api/methods.js'
 import type { ApiMethod, ApiName, ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { activeAddress } from '../../lib/api/active.js'
 import { Fault, faults, messageOf } from '../../lib/faults.js'
-import { loadTls } from '../../lib/host/pki.js'
+import { authorityIn, certificateIn, readToken } from './proof.js'
 import { createRpcClient, RemoteFault, TransportError } from '../../lib/rpc/client.js'
 import type { RpcClient } from '../../lib/rpc/client.js'
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
@@ -14,6 +14,7 @@ export interface ConnectOptions {
   /** `https://host:port` or `unix:/path`, several with commas: the first that answers. Absent: see settings.ts. */
   readonly manager: string | undefined
   readonly tlsDir: string | undefined
+  readonly tokenFile: string | undefined
   /** For one call, ms: repeating it and waiting included. */
   readonly timeoutMs: number
   /** Told once, when a call has to be repeated. */
@@ -33,11 +34,10 @@ export interface Manager {
 
 /** Connects at the first call. Throws UsageError when no manager or no certificate is known. */
 export async function connectManager(options: ConnectOptions): Promise<Manager> {
-  const { managers, tlsDir } = await placeOf(options, process.env)
-  const tls = await loadTls(tlsDir).catch((thrown: unknown) => {
-    throw new UsageError(`no certificate in ${tlsDir}: give --tls-dir, or set VSKY_TLS_DIR, to a folder with ca.pem, cert.pem and key.pem (vsky-manager init makes one): ${messageOf(thrown)}`, { cause: thrown })
-  })
-  const connect = (url: string): RpcClient => createRpcClient({ url, tls: { ...tls, serverRoles: ['manager'] } })
+  const { managers, tlsDir, tokenFile } = await placeOf(options, process.env)
+  const proof = tokenFile === undefined ? { tls: await certificateIn(tlsDir) } : { tls: await authorityIn(tlsDir), token: await readToken(tokenFile) }
+  // A token is told to a manager of this cluster alone: the server's certificate is checked before anything is sent.
+  const connect = (url: string): RpcClient => createRpcClient({ url, ...proof, tls: { ...proof.tls, serverRoles: ['manager'] } })
   const clients = managers.map(connect)
   const known: Known = {
     clients,

@@ -46,7 +46,7 @@ export function manner({ wait }: { readonly wait: boolean }): { readonly wait?: 
 const WATCH_S = 2
 
 export function contextOf(program: Command): Context {
-  const options = program.opts<{ json?: boolean; yes?: boolean; manager?: string; tlsDir?: string; timeout: string }>()
+  const options = program.opts<{ json?: boolean; yes?: boolean; manager?: string; tlsDir?: string; tokenFile?: string; timeout: string }>()
   const seconds = Number(options.timeout)
   if (!Number.isFinite(seconds) || seconds < 1 || seconds > 86_400) throw new UsageError(`--timeout takes 1 to 86400 seconds, not ${JSON.stringify(options.timeout)}`)
   const json = options.json === true
@@ -54,7 +54,7 @@ export function contextOf(program: Command): Context {
   const terminal = process.stdout.isTTY
   const withManager: Context['withManager'] = async (work) => {
     const onWait = process.stderr.isTTY ? (why: string): void => { console.error(`vsky: ${why}; trying again, for ${seconds} s at most`) } : undefined
-    const manager = await connectManager({ manager: options.manager, tlsDir: options.tlsDir, timeoutMs, ...(onWait ? { onWait } : {}) })
+    const manager = await connectManager({ manager: options.manager, tlsDir: options.tlsDir, tokenFile: options.tokenFile, timeoutMs, ...(onWait ? { onWait } : {}) })
     try {
       return await work(manager)
     } finally {

@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { completionCommands } from './completion.js'
 import { contextOf } from './context.js'
+import { credentialCommands } from './credential.js'
 import { diskCommands } from './disk.js'
 import { eventCommands } from './event.js'
 import { exitCodes } from './explain.js'
@@ -18,10 +19,11 @@ import { volumeCommands } from './volume.js'
 export function createProgram(): Command {
   const program = new Command('vsky').description('Vsky, a cluster block store for hypervisors').exitOverride().showHelpAfterError('(--help tells more)')
     .option('--json', 'answer with one JSON document of stable fields').option('-y, --yes', 'do not ask whether to go on').option('--manager <url>', 'https://host:port[,…] or unix:/path (default: $VSKY_MANAGER)')
-    .option('--tls-dir <dir>', 'ca.pem, cert.pem and key.pem of a person (default: $VSKY_TLS_DIR, then /etc/vsky/admin)').option('--timeout <seconds>', 'for one call, repeating it included', '120')
-    .addHelpText('after', `\nWithout option and environment, manager and tls_dir are taken from ${settingsFile}. NO_COLOR turns colours off.\nExit codes: 0 done; ${Object.entries(exitCodes).map(([name, code]) => `${code} ${name}`).join('; ')}.`)
+    .option('--tls-dir <dir>', 'ca.pem, cert.pem and key.pem of a person (default: $VSKY_TLS_DIR, then /etc/vsky/admin)')
+    .option('--token-file <file>', 'a token, instead of a certificate: of the folder only ca.pem is read then (default: $VSKY_TOKEN_FILE)').option('--timeout <seconds>', 'for one call, repeating it included', '120')
+    .addHelpText('after', `\nWithout option and environment, manager, tls_dir and token_file are taken from ${settingsFile}. NO_COLOR turns colours off.\nExit codes: 0 done; ${Object.entries(exitCodes).map(([name, code]) => `${code} ${name}`).join('; ')}.`)
   const context = (): ReturnType<typeof contextOf> => contextOf(program)
-  for (const add of [hostCommands, diskCommands, volumeCommands, legCommands, eventCommands, jobCommands, settingCommands, managerCommands, statusCommands, completionCommands]) add(program, context)
+  for (const add of [hostCommands, diskCommands, volumeCommands, legCommands, eventCommands, jobCommands, settingCommands, managerCommands, credentialCommands, statusCommands, completionCommands]) add(program, context)
   allowGlobalsEverywhere(program, program)
   return program
 }

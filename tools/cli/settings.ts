@@ -10,26 +10,30 @@ export class UsageError extends Error {
 export interface Place {
   /** `https://host:port` or `unix:/path`, at least one: the first that answers is asked. */
   readonly managers: readonly string[]
-  /** Folder of ca.pem, cert.pem and key.pem. */
+  /** Folder of ca.pem, cert.pem and key.pem; with a token only the first is needed. */
   readonly tlsDir: string
+  /** The file of a token, which is shown instead of the certificate. */
+  readonly tokenFile?: string
 }
 
 export const settingsFile = '/etc/vsky/cli.toml'
 const defaultTlsDir = '/etc/vsky/admin'
-const keys = ['manager', 'tls_dir'] as const
+const keys = ['manager', 'tls_dir', 'token_file'] as const
 
 type Settings = Readonly<Partial<Record<(typeof keys)[number], string>>>
 
-/** The file is read only for what is said nowhere else. Throws UsageError for what makes no sense. */
+/** The file is read only for what is said nowhere else. An empty --token-file says that there is none. Throws UsageError for what makes no sense. */
 export async function placeOf(
-  given: { readonly manager?: string | undefined; readonly tlsDir?: string | undefined }, env: Readonly<Record<string, string | undefined>>, path = settingsFile,
+  given: { readonly manager?: string | undefined; readonly tlsDir?: string | undefined; readonly tokenFile?: string | undefined }, env: Readonly<Record<string, string | undefined>>, path = settingsFile,
 ): Promise<Place> {
   const manager = given.manager ?? said(env.VSKY_MANAGER)
   const tlsDir = given.tlsDir ?? said(env.VSKY_TLS_DIR)
-  const file = manager === undefined || tlsDir === undefined ? await readSettings(path) : {}
+  const tokenFile = given.tokenFile ?? said(env.VSKY_TOKEN_FILE)
+  const file = manager === undefined || tlsDir === undefined || tokenFile === undefined ? await readSettings(path) : {}
   const where = manager ?? file.manager
   if (where === undefined) throw new UsageError(`no manager is known: give --manager https://host:port, set VSKY_MANAGER, or write it to ${path}`)
-  return { managers: managersOf(where), tlsDir: tlsDir ?? file.tls_dir ?? defaultTlsDir }
+  const token = tokenFile ?? file.token_file ?? ''
+  return { managers: managersOf(where), tlsDir: tlsDir ?? file.tls_dir ?? defaultTlsDir, ...(token === '' ? {} : { tokenFile: token }) }
 }
 
 function said(text: string | undefined): string | undefined {
@@ -66,6 +70,7 @@ async function readSettings(path: string): Promise<Settings> {
   }
   const manager = one('manager', 'https://host:port or unix:/path, several with commas')
   const tlsDir = one('tls_dir', 'a path')
+  const tokenFile = one('token_file', 'a path')
   if (problems.length > 0) throw new UsageError(`${path}: ${problems.join('; ')}`)
-  return { ...(manager === undefined ? {} : { manager }), ...(tlsDir === undefined ? {} : { tls_dir: tlsDir }) }
+  return { ...(manager === undefined ? {} : { manager }), ...(tlsDir === undefined ? {} : { tls_dir: tlsDir }), ...(tokenFile === undefined ? {} : { token_file: tokenFile }) }
 }

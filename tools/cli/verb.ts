@@ -1,6 +1,7 @@
 /** A command stands for methods of the registry: what it does, who may and what may go wrong is said there, and only there. */
 import type { Command } from 'commander'
 import type { ApiName } from '../../lib/api/methods.js'
+import { audienceOf } from '../../lib/api/roles.js'
 import { apiMethod } from '../../lib/api/system.js'
 
 const stood = new WeakMap<Command, readonly ApiName[]>()
@@ -8,9 +9,10 @@ const stood = new WeakMap<Command, readonly ApiName[]>()
 /** Adds `name` to a noun. The first method is the one that the command is about; its help is the command's. */
 export function verb(noun: Command, name: string, ...methods: readonly [ApiName, ...ApiName[]]): Command {
   const [first] = methods
-  const { name: method, help, role, faults } = apiMethod(first)
+  const asked = apiMethod(first)
+  const { name: method, help, faults } = asked
   const command = noun.command(name).description(help)
-  command.addHelpText('after', `\nMethod ${method}, for the role ${role}.${faults.length === 0 ? '' : ` Refused with: ${faults.join(', ')}.`}`)
+  command.addHelpText('after', `\nMethod ${method}, for the role ${audienceOf(asked)}.${faults.length === 0 ? '' : ` Refused with: ${faults.join(', ')}.`}`)
   stood.set(command, methods)
   return command
 }

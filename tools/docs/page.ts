@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { PAGE_MAX, cursors } from '../../lib/api/lists.js'
 import { apiMethods } from '../../lib/api/methods.js'
+import { audienceOf } from '../../lib/api/roles.js'
 import { MULTICALL_MAX, apiMethod, apiNames, fieldsOf, signaturesOf, systemMethods } from '../../lib/api/system.js'
 import * as views from '../../lib/api/views.js'
 import { faults } from '../../lib/faults.js'
@@ -40,11 +41,17 @@ const intro = `# The API
 The manager serves every method on one port, over mutual TLS. Who calls is known by the certificate: its role (\`OU\`) says which methods are open,
 its name (\`CN\`) which host an agent speaks for. \`admin\` may call what an \`operator\` may, \`operator\` what a \`viewer\` may; an \`agent\` only its own.
 
+While there is a token or a user, a client may also come without certificate, and say in each request who it is: \`Authorization: Bearer TOKEN\`, or
+\`Authorization: Basic …\` with a user's name and password. A request that says so is judged by that alone. Only a token can have the role \`hypervisor\`: it names
+a host, attaches volumes to that one, detaches them from it, and reads what it needs for that. Whatever is wrong with a secret, the fault is \`not authenticated\`;
+after 10 failures from one address, or 20 for one name, \`too many attempts\`, until one comes back (every 6 s and 15 s).
+
 - **XML-RPC**: \`POST /RPC2\`, \`text/xml\`, one struct as the only parameter. A fault is \`{faultCode, faultString}\`.
 - **JSON**: \`POST /api/v1/METHOD\`, \`application/json\`, the same struct as the body. A method that changes nothing can also be asked by
   \`GET /api/v1/METHOD?name=value\`, with texts and whole numbers. A fault is \`{fault, code, message, correction, logId}\` with the HTTP status below.
 
       curl --cacert ca.pem --cert cert.pem --key key.pem https://mgr1:8881/api/v1/vsky.volume.show?volume=vm1
+      curl --cacert ca.pem -H @header https://mgr1:8881/api/v1/vsky.volume.list      # the file header: Authorization: Bearer vsky_…
 
 - **Sizes** are bytes as decimal strings, since many clients' integers end at 2³¹. Integers are taken too. Times are epoch milliseconds.
 - **What changes something** takes \`request\`, an id that the caller makes up. The same id again joins the first call or gives its result, so a caller who
@@ -60,7 +67,7 @@ function keyOf(key: string): string {
   return (after.fields?.after?.describe ?? '').replace(/^.*behind this one: its /, '').replace('; may be left out', '')
 }
 
-const commandIntro = `\`vsky NOUN VERB\`. Everywhere: \`--json\` (the method's result as one line of JSON), \`--yes\`, \`--manager\`, \`--tls-dir\`, \`--timeout\`.
+const commandIntro = `\`vsky NOUN VERB\`. Everywhere: \`--json\` (the method's result as one line of JSON), \`--yes\`, \`--manager\`, \`--tls-dir\`, \`--token-file\`, \`--timeout\`.
 Exit codes: 0 done, ${Object.entries(exitCodes).map(([name, code]) => `${code} ${name}`).join(', ')}. With \`--json\` a failure is \`{error, code, class, message, correction}\` on standard error.`
 
 function methodPart(key: (typeof apiNames)[number], commands: readonly Leaf[]): string {
@@ -69,7 +76,7 @@ function methodPart(key: (typeof apiNames)[number], commands: readonly Leaf[]): 
   const mine = commands.filter((each) => methodsOf(each.command).includes(key)).map((each) => `\`${each.path}\``)
   return [
     `### ${method.name}`, `${method.help}.`,
-    [`Role: ${method.role}.`, method.mutates ? 'Idempotent by its request id.' : '', `Gives ${typeOf(method.result as AnyShape)}.`, signatureLine(method.name), mine.length === 0 ? '' : `Command: ${mine.join(', ')}.`].filter((each) => each !== '').join(' '),
+    [`Role: ${audienceOf(method)}.`, method.mutates ? 'Idempotent by its request id.' : '', `Gives ${typeOf(method.result as AnyShape)}.`, signatureLine(method.name), mine.length === 0 ? '' : `Command: ${mine.join(', ')}.`].filter((each) => each !== '').join(' '),
     ...(fields.length === 0 ? [] : [rows(['parameter', '', 'what'], fields.map(([name, field]) => [`\`${name}\``, field.optional === true ? 'optional' : '', field.describe.replace('; may be left out', '')]))]),
     ...(method.faults.length === 0 ? [] : [`Faults: ${method.faults.map((fault) => `${fault} (${faults[fault].code})`).join(', ')}.`]),
   ].join('\n\n')

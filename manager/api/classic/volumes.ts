@@ -6,6 +6,7 @@ import type { Cluster } from '../../run/cluster.js'
 import { numberOfOurs, volumeNumbersLeft } from '../../store/classic.js'
 import { findVolume, volumeById } from '../../store/volumes.js'
 import { openRequestAbout } from '../../store/requests.js'
+import type { Caller } from '../caller.js'
 import { volumeAttach, volumeCreate, volumeDelete, volumeDetach } from '../volumes.js'
 import { inClassicWords, refusal } from './faults.js'
 import { volumeAskedFor } from './find.js'
@@ -15,6 +16,9 @@ import { neededId, given, wholeNumber } from './params.js'
 import type { Members } from './params.js'
 import { patiently } from './wait.js'
 import { CAPACITY_MAX, GB, bindingOf, isVolumeName, label, priorities, redundancies, takesExtents } from './words.js'
+
+/** Whoever reaches that door may do all that it has. */
+const classicCaller: Caller = { who: 'a client of the original API', role: 'operator' }
 
 /** What the configuration says to this API. */
 export interface ClassicRules {
@@ -83,7 +87,7 @@ export async function attachLogicalVolume(cluster: Cluster, members: Members, si
   const head = (await loadFleet(cluster)).heads.find((each) => each.id === hsvrid)
   if (!head) throw refusal('EINVAL', `there is no ${label('hsvr', hsvrid)}`)
   if (head.priority !== priorities.high) throw refusal('EINVAL', `${head.row.name} is not in use, does not answer, or was shut down`)
-  await inClassicWords(patiently(cluster, signal, (request) => volumeAttach(cluster, { volume: volume.id, host: head.row.name, request }, signal)))
+  await inClassicWords(patiently(cluster, signal, (request) => volumeAttach(cluster, { volume: volume.id, host: head.row.name, request }, signal, { caller: classicCaller })))
   return 0
 }
 
@@ -93,6 +97,6 @@ export async function detachLogicalVolume(cluster: Cluster, members: Members, si
   const binding = bindingOf(volume, await openRequestAbout(cluster.store.read, volume.id) !== undefined)
   if (binding === 'unbound') return 0
   if (binding === 'binding' || binding === 'unbinding') throw refusal('EAGAIN', `${volume.name} is ${volume.phase}`)
-  await inClassicWords(patiently(cluster, signal, (request) => volumeDetach(cluster, { volume: volume.id, request }, signal)), { 'volume busy': 'EAGAIN' })
+  await inClassicWords(patiently(cluster, signal, (request) => volumeDetach(cluster, { volume: volume.id, request }, signal, { caller: classicCaller })), { 'volume busy': 'EAGAIN' })
   return 0
 }

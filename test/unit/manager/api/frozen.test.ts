@@ -3,6 +3,7 @@ import { systemClock } from '../../../../lib/host/clock.js'
 import { systemRandom } from '../../../../lib/host/random.js'
 import type { Log } from '../../../../lib/ports.js'
 import type { CallContext } from '../../../../lib/rpc/server.js'
+import { createAccess } from '../../../../manager/access/access.js'
 import { createHandler } from '../../../../manager/api/door.js'
 import { createPresence } from '../../../../manager/health/presence.js'
 import type { Cluster } from '../../../../manager/run/cluster.js'
@@ -37,7 +38,7 @@ describe('a manager that can\'t renew its lease', () => {
 
   function call(method: string, params: Readonly<Record<string, string | number | boolean>>, role = 'admin'): Promise<unknown> {
     const context = { peer: { commonName: role === 'agent' ? 'st1' : 'x', role }, requestId: '', signal: new AbortController().signal } as unknown as CallContext
-    return createHandler(cluster)(context, method, [params]).catch((thrown: unknown) => (thrown as { readonly fault?: string }).fault ?? String(thrown))
+    return createHandler(cluster, createAccess({ db: cluster.store.read, clock: systemClock, random: systemRandom, log: silent }))(context, method, [params]).catch((thrown: unknown) => (thrown as { readonly fault?: string }).fault ?? String(thrown))
   }
   const beat = (): Promise<unknown> => call('vsky.host.heartbeat', { name: 'st1', bootId: 'b', incarnation: 'i', changed: 0 }, 'agent')
 

@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import { cursors, everyRow } from '../../../../lib/api/lists.js'
 import type { PagedName } from '../../../../lib/api/lists.js'
 import { Fault } from '../../../../lib/faults.js'
+import { password } from '../../../support/credentials.js'
 import { startManager } from '../../../support/manager.js'
 import type { ManagerRig } from '../../../support/manager.js'
 
@@ -13,6 +14,10 @@ describe('lists and calls', function () {
     rig = await startManager({ servers: 4, volumes: 12 })
     await rig.call('diskEvacuate', { disk: 'st4:/dev/sdb' })
     await rig.call('volumeCreate', { name: 'w_1', bytes: 64n * 1024n * 1024n * 3n, redundancy: 2 })
+    for (const name of ['t1', 't2', 't3', 't4']) {
+      await rig.call('tokenCreate', { name, role: 'viewer' })
+      await rig.call('userCreate', { name, role: 'viewer', password })
+    }
     await rig.settle()
   })
   after(async () => { await rig.stop() })

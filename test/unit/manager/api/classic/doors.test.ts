@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import { Fault } from '../../../../../lib/faults.js'
 import { apiMethods } from '../../../../../lib/api/methods.js'
 import { createClassicHandler, classicMethodNames } from '../../../../../manager/api/classic/door.js'
+import { createAccess } from '../../../../../manager/access/access.js'
 import { createHandler } from '../../../../../manager/api/door.js'
 import type { CallContext } from '../../../../../lib/rpc/server.js'
 import { Site } from '../../../../support/site.js'
@@ -16,7 +17,7 @@ describe('the two doors', () => {
   after(() => site.stop())
 
   it('have no method in common: behind mutual TLS nobody, not even an admin, finds a classic one', async () => {
-    const handle = createHandler(site.cluster)
+    const handle = createHandler(site.cluster, createAccess({ db: site.cluster.store.read, ...site.cluster }))
     for (const name of classicMethodNames) {
       const thrown = await handle(context('admin'), name, [{ ver: 5 }]).catch((reason: unknown) => reason)
       expect(thrown, name).to.be.instanceOf(Fault).and.include({ fault: 'unknown method' })

@@ -1,0 +1,86 @@
+/** vsky token … and vsky user … */
+import type { Command } from 'commander'
+import { tokenRoles, userRoles } from '../../lib/api/roles.js'
+import { messageOf } from '../../lib/faults.js'
+import { writeDurably } from '../../lib/host/files.js'
+import { afterOption, given, limitOption, watchOption, wordOf } from './context.js'
+import type { Context, Paging, Watch } from './context.js'
+import { readPassword } from './password.js'
+import { table } from './print.js'
+import { UsageError } from './settings.js'
+import { verb } from './verb.js'
+
+interface ListOptions extends Paging { readonly watch?: Watch; readonly role?: string }
+interface TokenOptions { readonly role: string; readonly host?: string; readonly expires?: string; readonly out?: string }
+
+const units: Readonly<Record<string, number>> = { m: 60, h: 3600, d: 86_400, y: 365 * 86_400 }
+const when = (atMs: number): string => (atMs === 0 ? '-' : new Date(atMs).toISOString().replace(/\.\d+Z$/, 'Z'))
+
+export function credentialCommands(program: Command, context: () => Context): void {
+  tokenCommands(program.command('token').description('what programs are let in by, instead of a certificate'), context)
+  userCommands(program.command('user').description('people who are let in by a password, instead of a certificate'), context)
+}
+
+function tokenCommands(token: Command, context: () => Context): void {
+  verb(token, 'create', 'tokenCreate').argument('<name>').requiredOption('--role <role>', `only ${tokenRoles.join(' or ')}`).option('--host <host>', 'the host of a hypervisor')
+    .option('--expires <time>', 'how long it is good for: 90m, 12h, 30d, 1y (default: until it is revoked)').option('--out <file>', 'writes the secret there, readable by nobody else, instead of showing it')
+    .action(async (name: string, { role, host, expires, out }: TokenOptions) => {
+      const { ask, show } = context()
+      const asked = { name, role: wordOf('--role', role, tokenRoles) ?? 'viewer', ...given({ host, ttlSeconds: expires === undefined ? undefined : secondsOf(expires) }) }
+      const { token: made, secret } = await ask('tokenCreate', asked)
+      const said = `the token ${made.name} is made, for the role ${made.role}${made.host === '' ? '' : ` on ${made.host}`}${made.expiresAt === 0 ? '' : `, until ${when(made.expiresAt)}`}`
+      if (out === undefined) return show({ token: made, secret }, () => `${said}; this is its secret, which is never shown again:\n${secret}`)
+      await writeDurably(out, `${secret}\n`, 0o600).catch((thrown: unknown) => {
+        throw new UsageError(`the token ${made.name} is made, but its secret could not be written: revoke it and create another: ${messageOf(thrown)}`, { cause: thrown })
+      })
+      return show({ token: made, out }, () => `${said}; its secret is in ${out}`)
+    })
+  verb(token, 'list', 'tokenList').option('--role <role>', `only ${tokenRoles.join(' or ')}`).option(...limitOption).option(...afterOption).option(...watchOption)
+    .action(async ({ watch, role, ...paging }: ListOptions) => {
+      const { list, show, look, watching } = context()
+      const filter = given({ role: wordOf('--role', role, tokenRoles) })
+      await watching(watch, async () => {
+        show(await list('tokenList', filter, paging), (all) => (all.length === 0 ? 'there is no token' : table(all, [
+          { title: 'NAME', of: (each) => each.name }, { title: 'ROLE', of: (each) => each.role }, { title: 'HOST', of: (each) => each.host || '-' }, { title: 'ID', of: (each) => each.id, minor: true },
+          { title: 'CREATED', of: (each) => when(each.createdAt), minor: true }, { title: 'EXPIRES', of: (each) => (each.expired ? `${when(each.expiresAt)} (expired)` : when(each.expiresAt)), tone: (each) => (each.expired ? 'bad' : 'plain') },
+        ], look)))
+      })
+    })
+  verb(token, 'revoke', 'tokenRevoke').argument('<token>', 'its name').action(async (name: string) => {
+    const { ask, show } = context()
+    show(await ask('tokenRevoke', { token: name }), () => `the token ${name} lets nobody in any more`)
+  })
+}
+
+function userCommands(user: Command, context: () => Context): void {
+  verb(user, 'create', 'userCreate').argument('<name>').requiredOption('--role <role>', `only ${userRoles.join(' or ')}`).addHelpText('after', '\nThe password is read from standard input.').action(async (name: string, { role }: { role: string }) => {
+    const { ask, show } = context()
+    const asked = { name, role: wordOf('--role', role, userRoles) ?? 'viewer' }
+    show(await ask('userCreate', { ...asked, password: await readPassword() }), (made) => `the user ${made.name} has the role ${made.role}`)
+  })
+  verb(user, 'list', 'userList').option('--role <role>', `only ${userRoles.join(' or ')}`).option(...limitOption).option(...afterOption).option(...watchOption)
+    .action(async ({ watch, role, ...paging }: ListOptions) => {
+      const { list, show, look, watching } = context()
+      const filter = given({ role: wordOf('--role', role, userRoles) })
+      await watching(watch, async () => {
+        show(await list('userList', filter, paging), (all) => (all.length === 0 ? 'there is no user' : table(all, [
+          { title: 'NAME', of: (each) => each.name }, { title: 'ROLE', of: (each) => each.role }, { title: 'CREATED', of: (each) => when(each.createdAt), minor: true }, { title: 'PASSWORD OF', of: (each) => when(each.changedAt), minor: true },
+        ], look)))
+      })
+    })
+  verb(user, 'password', 'userPassword').argument('<user>').addHelpText('after', '\nThe password is read from standard input.').action(async (name: string) => {
+    const { ask, show } = context()
+    show(await ask('userPassword', { user: name, password: await readPassword() }), (now) => `the user ${now.name} has another password`)
+  })
+  verb(user, 'revoke', 'userRevoke').argument('<user>').action(async (name: string) => {
+    const { ask, show } = context()
+    show(await ask('userRevoke', { user: name }), () => `the user ${name} is let in no more`)
+  })
+}
+
+function secondsOf(text: string): number {
+  const [, count = '', unit = ''] = /^(\d{1,9})([mhdy])$/.exec(text) ?? []
+  const seconds = Number(count) * (units[unit] ?? 0)
+  if (seconds < 60 || seconds > 10 * 366 * 86_400) throw new UsageError(`--expires takes a time such as 90m, 12h, 30d or 1y, one minute to ten years, not ${JSON.stringify(text)}`)
+  return seconds
+}
