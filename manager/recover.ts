@@ -45,6 +45,7 @@ export async function restore(config: string, file: string, { lost }: { readonly
     if (there > head.epoch) throw new BackupRefused(`Cannot restore ${file}: it is of epoch ${head.epoch}, and this database has seen epoch ${there}`)
     await restoreBackup(db, file, { epoch: Math.max(there, ...told.map(({ seen }) => seen.epoch)), nowMs: clock.nowMs() })
     say(`restored ${file}: ${hosts.length} hosts, ${volumes.length} volumes; the next manager's epoch is above ${head.epoch}`)
+    say('tokens and users are those of that moment: what was revoked since is good again, so look at "vsky token list" and "vsky user list"')
   } finally {
     await db.close()
   }
@@ -110,6 +111,6 @@ export function rebuiltLines({ epoch, hosts, volumes, segments, extents, unsure 
       return `  ${volume.name}  ${volume.bytes} bytes  ${volume.phase === 'attached' ? `attached to ${volume.head}` : 'detached'}  ${good.length} segments, ${Math.min(...good)} to ${Math.max(...good)} good legs of ${volume.redundancy}, ${mine.filter((extent) => extent.leg !== 'insync').length} legs behind`
     }),
     ...(unsure.length === 0 ? ['all of it is sure'] : ['not sure:', ...unsure.map(({ about, why }) => `  ${about}: ${why}`)]),
-    'not found again, whatever is written: settings, events, jobs, duties of hosts and disks, times of creation',
+    'not found again, whatever is written: tokens, users, settings, events, jobs, duties of hosts and disks, times of creation',
   ]
 }

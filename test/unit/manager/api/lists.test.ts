@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { cursors, everyRow } from '../../../../lib/api/lists.js'
 import type { PagedName } from '../../../../lib/api/lists.js'
 import { Fault } from '../../../../lib/faults.js'
-import { password } from '../../../support/credentials.js'
+import { addToken, addUser } from '../../../../manager/store/credentials.js'
 import { startManager } from '../../../support/manager.js'
 import type { ManagerRig } from '../../../support/manager.js'
 
@@ -14,10 +14,12 @@ describe('lists and calls', function () {
     rig = await startManager({ servers: 4, volumes: 12 })
     await rig.call('diskEvacuate', { disk: 'st4:/dev/sdb' })
     await rig.call('volumeCreate', { name: 'w_1', bytes: 64n * 1024n * 1024n * 3n, redundancy: 2 })
-    for (const name of ['t1', 't2', 't3', 't4']) {
-      await rig.call('tokenCreate', { name, role: 'viewer' })
-      await rig.call('userCreate', { name, role: 'viewer', password })
-    }
+    await rig.cluster.store.change(async (tx) => {
+      for (const name of ['t1', 't2', 't3', 't4']) {
+        await addToken(tx, { id: name, name, role: 'viewer', host: '', hash: '', createdAt: 1, expiresAt: 0 })
+        await addUser(tx, { name, role: 'viewer', hash: '', createdAt: 1, changedAt: 1 })
+      }
+    })
     await rig.settle()
   })
   after(async () => { await rig.stop() })
