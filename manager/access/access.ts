@@ -36,6 +36,8 @@ export interface AccessOptions {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
+  /** Of new secrets, and of what nobody has. Default: those of secret.ts. */
+  readonly costs?: Readonly<Record<Offer['kind'], ScryptCost>>
 }
 
 /** How long a secret that was right need not be stretched again, ms. */
@@ -64,7 +66,7 @@ interface Claim {
   readonly find: () => Promise<Found | undefined>
 }
 
-export function createAccess({ db, clock, random, log }: AccessOptions): Access {
+export function createAccess({ db, clock, random, log, costs = { user: passwordCost, token: tokenCost } }: AccessOptions): Access {
   const attempts = createAttempts()
   const key = Buffer.from(random.hex(32), 'hex')
   const remembered = new Map<string, { readonly digest: Buffer; readonly untilMs: number }>()
@@ -91,11 +93,11 @@ export function createAccess({ db, clock, random, log }: AccessOptions): Access 
         const row = await userByName(db, name)
         return row && { credential: `user ${JSON.stringify(row.name)}`, role: row.role, hash: row.hash, expiresAt: 0 }
       }
-      return name.length > 63 || password.length > SECRET_MAX ? undefined : { name: `user ${name}`, secret: password, cost: passwordCost, find }
+      return name.length > 63 || password.length > SECRET_MAX ? undefined : { name: `user ${name}`, secret: password, cost: costs.user, find }
     }
     const token = readToken(offer.token)
     return token && {
-      name: `token ${token.id}`, secret: token.secret, cost: tokenCost,
+      name: `token ${token.id}`, secret: token.secret, cost: costs.token,
       find: async () => {
         const row = await tokenById(db, token.id)
         return row && { credential: `token ${JSON.stringify(row.name)}`, role: row.role, ...(row.host === '' ? {} : { host: row.host }), hash: row.hash, expiresAt: row.expiresAt }
@@ -144,7 +146,7 @@ export function createAccess({ db, clock, random, log }: AccessOptions): Access 
         throw thrown
       }
     },
-    hash: (secret, kind) => inTurn(() => hashSecret(secret, kind === 'user' ? passwordCost : tokenCost, random)),
+    hash: (secret, kind) => inTurn(() => hashSecret(secret, costs[kind], random)),
     refresh,
     async keep(signal) {
       while (!signal.aborted) {

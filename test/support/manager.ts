@@ -36,6 +36,8 @@ export const callers = [...personRoles, 'agent'] as const
 export type Caller = (typeof callers)[number]
 
 const MIB = 1024n * 1024n
+/** Of scrypt; what the product takes is made to be slow. */
+const quick = { n: 16, r: 1, p: 1 }
 
 /** Time does not pass; a sleep ends by its signal alone. */
 export const stillClock: Clock = {
@@ -101,7 +103,7 @@ export async function startManager({ servers = 3, volumes = 3, deadlineMs = 10_0
     gate: { standing: () => 'active', open: () => Promise.resolve() }, managers: onlyOne,
     onEpochLost: (lost) => { throw lost },
   })
-  const access = createAccess({ db, ...ports, clock: accessClock, log })
+  const access = createAccess({ db, ...ports, clock: accessClock, log, costs: { user: quick, token: quick } })
   const server = await startRpcServer({ host: '127.0.0.1', port: 0, tls: own, log, closeGraceMs: 200, deadlineMs, ...apiDoor(createHandler(running.cluster, access), access) })
   const clients = new Map<Caller, RpcClient>()
   const tls = (caller: Caller): TlsMaterial => certificates.get(caller) ?? own

@@ -21,7 +21,7 @@ const user: Offer = { kind: 'user', name: 'ann', password: 'a long password' }
 const from = '192.0.2.1'
 
 describe('access by tokens and passwords', function () {
-  this.timeout(60_000) // what nobody has is stretched like a real one
+  this.timeout(60_000)
   let db: Db
   let reads: number
   let broken: DbError | undefined
@@ -33,7 +33,7 @@ describe('access by tokens and passwords', function () {
     all: (sql, params) => db.all(sql, params),
     get: (sql, params) => { reads += 1; return broken ? Promise.reject(broken) : db.get(sql, params) },
   }
-  const create = (): Access => createAccess({ db: reader, clock, random: systemRandom, log: createLog({ name: 'test', level: 'debug', stream: { write: (line) => { lines.push(line) } } }) })
+  const create = (): Access => createAccess({ db: reader, clock, costs: { user: cheap, token: cheap }, random: systemRandom, log: createLog({ name: 'test', level: 'debug', stream: { write: (line) => { lines.push(line) } } }) })
   const outcome = (offer: Offer, address = from): Promise<string> => access.identify(offer, address).then(({ credential, role, host }) => `${credential} ${role}${host === undefined ? '' : ` ${host}`}`, (thrown: unknown) => (thrown instanceof Fault ? thrown.fault : String(thrown)))
   const wrongToken = (digit: string): Offer => ({ kind: 'token', token: writeToken(id, digit.repeat(64)) })
 
@@ -80,11 +80,9 @@ describe('access by tokens and passwords', function () {
   it('stretches a secret once and remembers for some minutes that it was right', async () => {
     await outcome(token)
     await db.tx((tx) => tx.run('update tokens set hash = hash')) // the same row
-    const began = process.hrtime.bigint()
     reads = 0
     for (let each = 0; each < 200; each += 1) expect(await outcome(token)).to.contain('ci')
-    expect(reads, 'each looks once whether it still stands').to.equal(200)
-    expect(Number(process.hrtime.bigint() - began) / 1e6, 'ms').to.be.lessThan(5000)
+    expect(reads, 'each looks once whether it still stands; stretching looks twice').to.equal(200)
     clock.skip(600_000)
     reads = 0
     await outcome(token)
