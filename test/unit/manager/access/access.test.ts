@@ -21,9 +21,12 @@ const user: Offer = { kind: 'user', name: 'ann', password: 'a long password' }
 const from = '192.0.2.1'
 
 describe('access by tokens and passwords', function () {
-  this.timeout(60_000)
+  this.timeout(30_000)
   let db: Db
   let reads: number
+  /** Under way. */
+  let reading: number
+  let beforeRead: () => Promise<void>
   let broken: DbError | undefined
   let clock: TurnedClock
   let access: Access
@@ -31,14 +34,24 @@ describe('access by tokens and passwords', function () {
 
   const reader: Reader = {
     all: (sql, params) => db.all(sql, params),
-    get: (sql, params) => { reads += 1; return broken ? Promise.reject(broken) : db.get(sql, params) },
+    async get(sql, params) {
+      reads += 1
+      reading += 1
+      try {
+        await beforeRead()
+        if (broken) throw broken
+        return await db.get(sql, params)
+      } finally {
+        reading -= 1
+      }
+    },
   }
   const create = (): Access => createAccess({ db: reader, clock, costs: { user: cheap, token: cheap }, random: systemRandom, log: createLog({ name: 'test', level: 'debug', stream: { write: (line) => { lines.push(line) } } }) })
   const outcome = (offer: Offer, address = from): Promise<string> => access.identify(offer, address).then(({ credential, role, host }) => `${credential} ${role}${host === undefined ? '' : ` ${host}`}`, (thrown: unknown) => (thrown instanceof Fault ? thrown.fault : String(thrown)))
   const wrongToken = (digit: string): Offer => ({ kind: 'token', token: writeToken(id, digit.repeat(64)) })
 
   beforeEach(async () => {
-    [reads, broken, lines, clock] = [0, undefined, [], new TurnedClock()]
+    [reads, reading, beforeRead, broken, lines, clock] = [0, 0, () => Promise.resolve(), undefined, [], new TurnedClock({ busy: () => reading > 0 })]
     db = await openSqlite(':memory:')
     await migrate(db)
     const hash = await hashSecret(secret, cheap, systemRandom)
@@ -99,10 +112,14 @@ describe('access by tokens and passwords', function () {
   })
 
   it('is not given by a secret that was revoked while it was being stretched', async () => {
-    const asked = outcome(token)
-    while (reads < 1) await new Promise((resolve) => setImmediate(resolve))
-    await db.tx((tx) => removeToken(tx, id))
-    expect(await asked).to.be.oneOf(['not authenticated'])
+    beforeRead = async () => { if (reads === 2) await db.tx((tx) => removeToken(tx, id)) } // it was found, and is stretched
+    expect([await outcome(token), reads]).to.deep.equal(['not authenticated', 2])
+  })
+
+  it('is not given by a secret that was made another while the old one was being stretched', async () => {
+    const other = await hashSecret('another password', cheap, systemRandom)
+    beforeRead = async () => { if (reads === 2) await db.tx((tx) => setUserHash(tx, 'ann', other, 2)) }
+    expect([await outcome(user), reads]).to.deep.equal(['not authenticated', 2])
   })
 
   it('never remembers a wrong secret for the right one', async () => {
@@ -154,12 +171,12 @@ describe('access by tokens and passwords', function () {
   it('follows what another manager changes within seconds', async () => {
     const stopping = new AbortController()
     const keeping = access.keep(stopping.signal)
-    const until = async (expected: boolean): Promise<void> => { for (let tries = 0; tries < 5000 && (access.expects() !== expected || clock.sleepers === 0); tries += 1) await new Promise((resolve) => setTimeout(resolve, 1)) }
-    await until(true)
+    await clock.settle()
     expect(access.expects()).to.equal(true)
     await db.tx(async (tx) => { await removeUser(tx, 'ann'); await removeToken(tx, id) })
-    await clock.turn(5_000)
-    await until(false)
+    await clock.turn(4_999)
+    expect(access.expects()).to.equal(true)
+    await clock.turn(1)
     expect(access.expects()).to.equal(false)
     stopping.abort()
     await keeping
