@@ -18,6 +18,8 @@ try {
   await rig.call('settingSet', { name: 'repair.grace', value: 600 })
   await rig.call('diskEvacuate', { disk: 'st4:/dev/sdb' })
   await rig.call('volumeDelete', { volume: 'v6' })
+  await rig.call('tokenCreate', { name: 't1', role: 'hypervisor', host: 'hd1' })
+  await rig.call('userCreate', { name: 'u1', role: 'operator', password: 'of a test, and of nobody' })
   await rig.settle()
   await writeBackup(rig.db, join(dir, 'database.backup'), Date.UTC(2026, 10, 21))
 } finally {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../../../lib/host/clock.js'
 import { systemRandom } from '../../../../lib/host/random.js'
+import { addToken, addUser, credentialsUntil, tokensPage, usersPage } from '../../../../manager/store/credentials.js'
 import { olderThanCluster } from '../../../../manager/run/older.js'
 import type { HostRow } from '../../../../manager/state/rows.js'
 import { BackupRefused, otherTables, readBackup, restoreBackup, stateTables, writeBackup } from '../../../../manager/store/backup.js'
@@ -34,6 +35,8 @@ async function fill(db: Db): Promise<void> {
     await openRequest(tx, { id: 'r', method: 'm', digest: 'd', about: 'v', nowMs: 1 })
     await addJob(tx, { id: 'j', kind: 'resync', about: 'v', name: 'v', segment: 0, note: '', bytes: 1n, createdAt: 1 })
     await putSetting(tx, 'resync.rate', 5)
+    await addToken(tx, { id: 't', name: 't', role: 'hypervisor', host: 'st1', hash: 'h', createdAt: 1, expiresAt: 1_800_000_000_000 })
+    await addUser(tx, { name: 'u', role: 'admin', hash: 'h', createdAt: 1, changedAt: 2 })
     for (let index = 0; index < 520; index += 1) await tx.event({ kind: 'k', about: 'manager', name: `${index}`, text: 'ä' })
   })
 }
@@ -108,6 +111,30 @@ onEachEngine('a backup', (engine) => {
     expect((await readFile(file(), 'utf8')).length).to.be.greaterThan(1000)
   })
 
+  it('of a release that knew no tokens and users is restored without any, they can be made in it, and are in the next backup', async () => {
+    const old = 'test/fixtures/0.1.0/database.backup'
+    const tables = new Set<string>()
+    expect((await readBackup(old, (table) => { tables.add(table); return Promise.resolve() })).schema).to.equal(4)
+    expect([...tables]).to.include('volumes').and.not.to.include.any.members(['tokens', 'users'])
+    const other = await openSqlite(join(dir, 'other'))
+    try {
+      await restoreBackup(other, old, { epoch: 0, nowMs: 1 })
+      expect([await credentialsUntil(other), await tokensPage(other, { limit: 9 }), await usersPage(other, { limit: 9 })], 'nobody is let in by them').to.deep.equal([0, [], []])
+      const volumes = await allVolumes(other)
+      expect(volumes.length).to.be.greaterThan(3)
+      const store = await takeOver(other, 'mgr1', ports)
+      await store.change(async (tx) => {
+        await addToken(tx, { id: 't', name: 't', role: 'viewer', host: '', hash: 'h', createdAt: 1, expiresAt: 0 })
+        await addUser(tx, { name: 'u', role: 'viewer', hash: 'h', createdAt: 1, changedAt: 1 })
+      })
+      expect(await writeBackup(other, file(), 5)).to.include({ volumes: volumes.length, tokens: 1, users: 1 })
+      await restoreBackup(db, file(), { epoch: 0, nowMs: 1 })
+      expect(await contentOf(db)).to.deep.equal(await contentOf(other))
+    } finally {
+      await other.close()
+    }
+  })
+
   it('that was rebuilt from the hosts is the rows that were found', async () => {
     const row = { ...host, duty: 'use' as const }
     const volume = { id: 'v', name: 'v', bytes: 4194304n, redundancy: 1, phase: 'detached' as const, head: '', attachEpoch: 3, attachBoot: '', device: '', problem: '', createdAt: 1, layout: 2, copyHead: '', copyBoot: '', nextHead: '', remembers: false, settled: 0, sinceBirth: false }
@@ -139,9 +166,10 @@ describe('a damaged backup', () => {
       await db.close()
       const good = await readFile(join(dir, 'good'), 'utf8')
       const lines = good.split('\n')
+      const hidden = good.replace('"tokens":1,', '') // as a release without them would count
       const swapped = [lines[0], lines[2], lines[1], ...lines.slice(3)].join('\n')
       for (const [text, said] of [
-        [good.slice(0, -200), 'cut off|no JSON'], [good.replace('"st1"', '"st2"'), 'damaged'], [lines.slice(0, -2).join('\n'), 'cut off'], [swapped, 'damaged'], ['{}', 'no backup'], ['', 'cut off'], [good.replace(/"schema":\d+/, '"schema":99'), 'use the newer release'], [`${good}{}\n`, 'behind its end'],
+        [good.slice(0, -200), 'cut off|no JSON'], [good.replace('"st1"', '"st2"'), 'damaged'], [lines.slice(0, -2).join('\n'), 'cut off'], [swapped, 'damaged'], [hidden, 'damaged'], ['{}', 'no backup'], ['', 'cut off'], [good.replace(/"schema":\d+/, '"schema":99'), 'use the newer release'], [`${good}{}\n`, 'behind its end'],
       ] as const) {
         await writeFile(join(dir, 'bad'), text)
         expect(String(await failureOf(readBackup(join(dir, 'bad'))))).to.match(new RegExp(said))
