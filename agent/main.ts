@@ -1,7 +1,8 @@
 /** The agent: reads its configuration, brings up what it served before, opens its door, registers. Composition only. */
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join as joinPath } from 'node:path'
+import { text as readAll } from 'node:stream/consumers'
 import { Command } from 'commander'
 import { messageOf } from '../lib/faults.js'
 import { systemClock } from '../lib/host/clock.js'
@@ -15,6 +16,8 @@ import { createAgentHandler } from './core/door.js'
 import { epochFile, openEpochs } from './core/epoch.js'
 import { createJournal } from './core/journal.js'
 import { createRegistration } from './core/registration.js'
+import { join } from './join.js'
+import type { JoinWish } from './join.js'
 import { createHeadRole } from './head/role.js'
 import { createStorageRole } from './storage/role.js'
 
@@ -38,7 +41,7 @@ async function startOf(pid: string): Promise<string | undefined> {
 
 /** Two agents of one host would fight over its devices: the second is refused. Tells whether an agent has run here since the host was started. */
 async function lockState(stateDir: string, bootId: string): Promise<{ readonly sameBoot: boolean }> {
-  const path = join(stateDir, 'agent.lock')
+  const path = joinPath(stateDir, 'agent.lock')
   const [pid = '', start = '', boot = ''] = (await readFile(path, 'utf8').catch(() => '')).trim().split(' ')
   if (boot === bootId && pid !== String(process.pid) && start !== '' && await startOf(pid) === start) throw new ConfigError(`another agent runs with ${stateDir} already (process ${pid})`)
   await writeFile(path, `${process.pid} ${await startOf(String(process.pid)) ?? ''} ${bootId}\n`)
@@ -100,8 +103,18 @@ process.on('unhandledRejection', (thrown) => {
   process.exit(70) // a bug: the service manager starts it again; the kernel goes on serving meanwhile
 })
 try {
-  await new Command('vsky-agent').description('The Vsky agent: makes this host match what the manager wants').version(version)
-    .option('--config <file>', 'configuration file', '/etc/vsky/agent.toml').action(async ({ config }: { config: string }) => { await serve(config) }).parseAsync()
+  const program = new Command('vsky-agent').description('The Vsky agent: makes this host match what the manager wants').version(version)
+    .option('--config <file>', 'configuration file', '/etc/vsky/agent.toml').action(async ({ config }: { config: string }) => { await serve(config) })
+  const list = (text: string): readonly string[] => text.split(',').filter((each) => each !== '')
+  program.command('join').description('joins a cluster with an invitation (vsky host invite), which is read from a file or standard input: a certificate, and a configuration where there is none')
+    .option('--invitation <file>', 'default: standard input').option('--name <name>', 'of this host, as it was invited', '').option('--roles <roles>', 'storage, head or both, with a comma', list, [])
+    .option('--listen <address>', 'host:port of the agent, as managers reach it', '').option('--data-addresses <list>', 'where a storage server is reached by iSCSI, with commas', list, [])
+    .option('--zone <zone>', 'failure domain', '').option('--disks <list>', 'devices to give to the cluster at once, with commas', list, []).option('--tls-dir <dir>', 'where certificate and key go', '/etc/vsky/tls')
+    .action(async ({ invitation, ...wish }: Omit<JoinWish, 'invitation' | 'config'> & { readonly invitation?: string }) => {
+      const text = invitation === undefined ? await readAll(process.stdin) : await readFile(invitation, 'utf8')
+      console.log(await join({ ...wish, invitation: text, config: program.opts<{ config: string }>().config }, { run: createRun(), clock: systemClock }))
+    })
+  await program.parseAsync()
 } catch (thrown) {
   console.error(`vsky-agent: ${messageOf(thrown)}`)
   process.exit(thrown instanceof ConfigError ? 78 : 70)

@@ -58,8 +58,10 @@ export const faults = {
   'state unavailable': { code: 1307, class: 'unavailable', correction: 'ask again in a moment: the manager can\'t reach its database; volumes serve on meanwhile' },
   'timed out': { code: 1306, class: 'unavailable', correction: 'the work goes on: vsky job list shows it' },
 
+  'no authority': { code: 1120, class: 'conflict', correction: 'ask a manager whose configuration names the authority and an address; or issue a certificate by hand (vsky-manager issue)' },
   'denied': { code: 1401, class: 'denied', correction: 'use a certificate, token or user whose role allows this method' },
   'not authenticated': { code: 1402, class: 'denied', correction: 'use a token or a user that exists and has not expired, with its own secret; or a certificate of this cluster' },
+  'invitation used': { code: 1404, class: 'denied', correction: 'an invitation lets one key in, once: make another (vsky host invite)' },
   'too many attempts': { code: 1403, class: 'unavailable', correction: 'wait as long as the message says; who was let in a short time ago, or has a certificate, need not' },
 
   'stale epoch': { code: 1501, class: 'stale', correction: 'none: another manager is active now' },

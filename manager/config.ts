@@ -24,6 +24,8 @@ export interface ManagerConfig {
   /** A shared block device or file that the lease is kept on; absent: in the database. */
   readonly leaseDevice?: string
   readonly database: DatabaseTarget
+  /** The folder of the cluster's authority, to certify hosts that join with; absent: this manager can't. */
+  readonly authorityDir?: string
   /** Where clients of the original API are answered; absent: nowhere. */
   readonly classic?: ClassicConfig
 }
@@ -32,7 +34,7 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
 
-const keys = ['name', 'listen', 'state_dir', 'tls_dir', 'extent_size', 'address', 'lease', 'database', 'database_unreplicated', 'classic'] as const
+const keys = ['name', 'listen', 'state_dir', 'tls_dir', 'extent_size', 'address', 'lease', 'database', 'database_unreplicated', 'authority', 'classic'] as const
 const leaseKeys = ['ttl', 'device'] as const
 
 /** Throws ConfigError with every mistake at once. */
@@ -68,10 +70,11 @@ export function parseConfig(text: string, path: string): ManagerConfig {
   const address = textAt('address', wildcard.test(listen) ? '' : listen, (value) => value === '' || isListen(value), 'host:port, as agents and people reach this manager')
   const lease = leaseOf(table.lease, problems)
   const database = databaseAt(table, problems)
+  const authorityDir = table.authority === undefined ? '' : textAt('authority', undefined, absolute, 'an absolute path')
   const classic = parseClassic(table.classic, problems)
   if (problems.length > 0) throw new ConfigError(`${path}:\n${problems.map((problem) => `  ${problem}`).join('\n')}`)
   const colon = listen.lastIndexOf(':')
-  return { name, host: listen.slice(0, colon), port: Number(listen.slice(colon + 1)), stateDir, tlsDir, extentBytes: parseSize(size) ?? 0n, database, address: address === '' ? '' : `https://${address}`, ...lease, ...(classic ? { classic } : {}) }
+  return { name, host: listen.slice(0, colon), port: Number(listen.slice(colon + 1)), stateDir, tlsDir, extentBytes: parseSize(size) ?? 0n, database, address: address === '' ? '' : `https://${address}`, ...lease, ...(authorityDir === '' ? {} : { authorityDir }), ...(classic ? { classic } : {}) }
 }
 
 const wildcard = /^(?:0\.0\.0\.0|\[::\]|\*):/

@@ -7,8 +7,9 @@ import { messageOf } from '../lib/faults.js'
 import type { Fault } from '../lib/faults.js'
 import { notActive } from '../lib/api/active.js'
 import { systemClock } from '../lib/host/clock.js'
-import { loadTls } from '../lib/host/pki.js'
+import { createSigner, loadTls, openAuthority } from '../lib/host/pki.js'
 import { systemRandom } from '../lib/host/random.js'
+import { createRun } from '../lib/host/run.js'
 import type { Log } from '../lib/ports.js'
 import { startRpcServer } from '../lib/rpc/server.js'
 import type { RpcHandler } from '../lib/rpc/server.js'
@@ -44,6 +45,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
   const startedAt = clock.nowMs()
   const times = leaseTimes(config.leaseTtlMs)
   const tls = await loadTls(config.tlsDir)
+  const authority = config.authorityDir === undefined ? undefined : createSigner(createRun({ log }), await openAuthority(config.authorityDir))
   const db = await openDatabase(config)
   const { leaseDevice } = config
   // Renewals have a connection of their own: they must not wait behind what turns ask of the database.
@@ -125,7 +127,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
     }
     await access.refresh()
     await store.change((tx) => tx.event({ kind: 'manager active', about: 'manager', name: config.name, text: `epoch ${held.epoch}, version ${version}` }))
-    handle = createHandler(running.cluster, access)
+    handle = createHandler(running.cluster, access, authority)
     log.info('active', { epoch: held.epoch, address: server.url, version })
     const classic = config.classic && await startClassicServer(running.cluster, config.classic, { stepGb: config.classic.stepGb }, log)
     if (classic) log.info('clients of the original API are answered, unencrypted and whoever they are', { address: classic.url })

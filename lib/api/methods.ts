@@ -54,6 +54,13 @@ export const apiMethods = {
   hostShow: method('vsky.host.show', 'One host, with what is on it that Vsky did not make', { role: 'viewer', hypervisor: 'own host', faults: ['unknown host'] },
     struct({ host: reference }), hostView),
 
+  hostInvite: method('vsky.host.invite', 'Lets a host join: makes an invitation for it, which is good once. A new one takes the place of the one that it had',
+    { role: 'admin', mutates: true, faults: ['no authority', 'secret gone'] },
+    struct({ name: credentialName, ttlSeconds: optional(int({ min: 60, max: 30 * 86_400, describe: 'how long it is good for, 60 to 2592000 seconds; default an hour' })), request }),
+    record({ host: text(), expiresAt: int(), invitation: text() })),
+  hostRevoke: method('vsky.host.revoke', 'Lets the agent of a host in by no certificate any more, until the host is invited anew. Its volumes go on',
+    { role: 'admin', mutates: true }, struct({ name: credentialName, request }), done),
+
   hostDrainPlan: method('vsky.host.drainPlan', 'What moving all legs away from a storage server would do', { role: 'viewer', faults: ['unknown host'] },
     struct({ host: reference }), movePlanView),
   hostDrain: method('vsky.host.drain', 'Moves all legs away from a storage server; for a head: refused while volumes are attached, then nothing is attached to it any more',
@@ -158,6 +165,12 @@ export const apiMethods = {
     struct({ user: reference, password, request, wait }), userView),
   userRevoke: method('vsky.user.revoke', 'Takes a user away, at once', { role: 'admin', mutates: true, faults: ['unknown user'] }, struct({ user: reference, request }), done),
 
+  hostJoin: method('vsky.host.join', 'A host that was invited gets a certificate for its key. Again with the same key: another one',
+    { role: 'joiner', faults: ['no authority', 'bad parameter', 'invitation used'] },
+    struct({
+      csr: text({ min: 100, max: 8192, pattern: /^-----BEGIN CERTIFICATE REQUEST-----\n[A-Za-z0-9+/=\n]+-----END CERTIFICATE REQUEST-----\n?$/, describe: 'a certificate request, PEM' }),
+      addresses: list(text({ min: 1, max: 253, pattern: /^[A-Za-z0-9.:_-]+$/, describe: 'an IP address or a DNS name' }), { max: 8 }),
+    }), record({ certificate: text({ max: 65_536 }), ca: text({ max: 65_536 }) })),
   hostRegister: method('vsky.host.register', 'An agent says who and where it is; the manager then looks at the host and puts it right',
     { role: 'agent', faults: ['denied', 'other release'] },
     record({

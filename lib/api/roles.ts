@@ -1,7 +1,7 @@
 /** Roles, and who may call a method: that follows from the method's own entry in the registry, by the tables here and nowhere else. */
 
-/** What a method can ask for: a viewer reads; an operator changes volumes and disks; an admin everything; an agent speaks for its own host. */
-export const apiRoles = ['viewer', 'operator', 'admin', 'agent'] as const
+/** What a method can ask for: a viewer reads; an operator changes volumes and disks; an admin everything; an agent speaks for its own host; a joiner has an invitation, and wants to become one. */
+export const apiRoles = ['viewer', 'operator', 'admin', 'agent', 'joiner'] as const
 export type ApiRole = (typeof apiRoles)[number]
 
 /** Of people: by certificate, as a user, or by a token. */
@@ -12,7 +12,7 @@ export type UserRole = (typeof userRoles)[number]
 export const tokenRoles = [...userRoles, 'hypervisor'] as const
 export type TokenRole = (typeof tokenRoles)[number]
 
-export type CallerRole = UserRole | 'agent' | 'hypervisor'
+export type CallerRole = UserRole | 'agent' | 'hypervisor' | 'joiner'
 
 /**
  * How far a method is open to a hypervisor. `all`: as it stands; `own host`: its parameter `host` must be that of the token; `own volume`: only for a
@@ -27,7 +27,7 @@ export interface Asks {
 }
 
 const opens: Readonly<Record<CallerRole, readonly ApiRole[]>> = {
-  admin: ['viewer', 'operator', 'admin'], operator: ['viewer', 'operator'], viewer: ['viewer'], agent: ['agent'], hypervisor: [],
+  admin: ['viewer', 'operator', 'admin'], operator: ['viewer', 'operator'], viewer: ['viewer'], agent: ['agent'], hypervisor: [], joiner: ['joiner'],
 }
 
 export function isCallerRole(role: string): role is CallerRole {

@@ -48,7 +48,8 @@ export const allMethodNames: readonly string[] = [...byName.keys(), ...Object.ke
 export function isQuestion(name: string): boolean {
   const key = apiNameOf(name)
   if (key === undefined) return isSystemName(name) && name !== 'system.multicall'
-  return !apiMethods[key].mutates && apiMethods[key].role !== 'agent'
+  const { mutates, role } = apiMethods[key]
+  return !mutates && role !== 'agent' && role !== 'joiner'
 }
 
 interface Field { readonly describe: string; readonly optional?: true }

@@ -4,9 +4,11 @@
  * server and as client. Keys are EC P-256; two `openssl` processes make key and certificate in about 40 ms, and many may run at
  * once: serial numbers are random and nothing is written to the authority's directory.
  */
-import { X509Certificate, createPrivateKey, randomBytes } from 'node:crypto'
+import { X509Certificate, createHash, createPrivateKey, createPublicKey, randomBytes } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
+import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { messageOf } from '../faults.js'
 import type { Run } from '../ports.js'
@@ -92,15 +94,13 @@ export async function issueCertificate(run: Run, authority: Authority, request: 
   const { commonName, role, hosts, outDir } = request
   checkName('a common name', commonName)
   if (!certificateRoles.includes(role)) throw new Error(`Unknown role ${JSON.stringify(role)}: it is one of ${certificateRoles.join(', ')}`)
-  const names = hosts.length === 0 ? [] : [`subjectAltName=${hosts.map(alternativeName).join(',')}`]
   await mkdir(outDir, { recursive: true })
   const suffix = `${randomBytes(6).toString('hex')}.tmp`
   const key = join(outDir, `key.pem.${suffix}`)
   const cert = join(outDir, `cert.pem.${suffix}`)
   try {
     await certify(run, {
-      key, out: cert, subject: `/OU=${role}/CN=${commonName}`, authority,
-      extensions: ['basicConstraints=critical,CA:FALSE', 'keyUsage=critical,digitalSignature', 'extendedKeyUsage=serverAuth,clientAuth', 'subjectKeyIdentifier=hash', 'authorityKeyIdentifier=keyid', ...names],
+      key, out: cert, subject: `/OU=${role}/CN=${commonName}`, authority, extensions: leafExtensions(hosts),
     })
     await writeDurably(join(outDir, 'ca.pem'), authority.certificate)
     await writeDurably(join(outDir, 'key.pem'), await readFile(key, 'utf8'), 0o600)
@@ -108,6 +108,71 @@ export async function issueCertificate(run: Run, authority: Authority, request: 
   } finally {
     await rm(key, { force: true })
     await rm(cert, { force: true })
+  }
+}
+
+/** Certifies keys that others made. */
+export interface Signer {
+  /** The authority's, PEM. */
+  readonly certificate: string
+  /**
+   * `csr`: a request, PEM, for an EC P-256 key, whose own words count for nothing. Gives the certificate, PEM, and the SHA-256 of the public key
+   * (SubjectPublicKeyInfo, DER), in hex. Throws TypeError for a request that is none, or of another key; Error when openssl fails.
+   */
+  sign(wish: Omit<CertificateRequest, 'outDir'> & { readonly csr: string }): Promise<{ readonly certificate: string; readonly keyDigest: string }>
+}
+
+export function createSigner(run: Run, authority: Authority): Signer {
+  return {
+    certificate: authority.certificate,
+    sign: ({ csr, commonName, role, hosts }) => inWorkFolder(tmpdir(), async (work) => {
+      checkName('a common name', commonName)
+      const [request, out] = [join(work, 'request.pem'), join(work, 'cert.pem')]
+      await writeFile(request, csr)
+      const looked = await run({ file: 'openssl', args: ['req', '-in', request, '-verify', '-noout', '-pubkey'], timeoutMs: OPENSSL_TIMEOUT_MS })
+      if (looked.exit.kind !== 'code') throw new Error(failureText({ file: 'openssl', args: ['req'], timeoutMs: OPENSSL_TIMEOUT_MS }, looked))
+      const pem = /-----BEGIN PUBLIC KEY-----[\s\S]*-----END PUBLIC KEY-----/.exec(looked.stdout)?.[0]
+      if (looked.exit.code !== 0 || pem === undefined) throw new TypeError('csr: expected a certificate request that is signed by its own key, PEM')
+      const key = createPublicKey(pem)
+      if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') throw new TypeError('csr: expected a request for an EC key on the curve P-256')
+      await signRequest(run, { work, request, out, subject: `/OU=${role}/CN=${commonName}`, signer: ['-cert', authority.certificatePath, '-keyfile', authority.keyPath], extensions: leafExtensions(hosts) })
+      return { certificate: await readFile(out, 'utf8'), keyDigest: digestOfKey(key) }
+    }),
+  }
+}
+
+/** SHA-256 of a public key (SubjectPublicKeyInfo, DER), in hex. */
+export function digestOfKey(key: KeyObject): string {
+  return createHash('sha256').update(key.export({ type: 'spki', format: 'der' })).digest('hex')
+}
+
+/**
+ * Makes a key for DIR, which stays in this process and on this disk, and a request for its certificate. `install` puts both into DIR, as
+ * `issueCertificate` does, when the certificate is this key's and signed by `ca`; `forget` removes what was not installed.
+ */
+export async function requestCertificate(run: Run, dir: string, commonName: string): Promise<{ readonly csr: string; install(certificate: string, ca: string): Promise<void>; forget(): Promise<void> }> {
+  checkName('a common name', commonName)
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  const work = await mkdtemp(join(dir, '.joining-'))
+  const [keyPath, request] = [join(work, 'key.pem'), join(work, 'request.pem')]
+  const forget = (): Promise<void> => rm(work, { recursive: true, force: true })
+  try {
+    await makeRequest(run, { work, key: keyPath, request, subject: `/OU=agent/CN=${commonName}` })
+    const [csr, key] = await Promise.all([readFile(request, 'utf8'), readFile(keyPath, 'utf8')])
+    return {
+      csr, forget,
+      async install(certificate, ca) {
+        const given = parseCertificate('the certificate', certificate)
+        if (!given.checkPrivateKey(createPrivateKey(key)) || !given.verify(parseCertificate('the authority', ca).publicKey)) throw new Error('the certificate that came back is not for this host\'s key, or of another authority')
+        await writeDurably(join(dir, 'ca.pem'), ca)
+        await writeDurably(join(dir, 'key.pem'), key, 0o600)
+        await writeDurably(join(dir, 'cert.pem'), certificate)
+        await forget()
+      },
+    }
+  } catch (thrown) {
+    await forget()
+    throw thrown
   }
 }
 
@@ -133,27 +198,46 @@ function parseCertificate(path: string, pem: string): X509Certificate {
   }
 }
 
-/**
- * Writes a new key to `key` (openssl creates it with mode 0600) and its certificate to `out`, signed by the authority, or by the key itself.
- * `openssl req -x509` would be one process less, and can't say from when on a certificate is valid (before OpenSSL 3.4).
- */
+/** Writes a new key to `key` (openssl creates it with mode 0600) and its certificate to `out`, signed by the authority, or by the key itself. */
 async function certify(run: Run, { key, out, subject, authority, extensions }: {
   readonly key: string; readonly out: string; readonly subject: string; readonly authority?: Authority; readonly extensions: readonly string[]
 }): Promise<void> {
-  const work = await mkdtemp(join(dirname(out), '.certify-'))
+  await inWorkFolder(dirname(out), async (work) => {
+    const request = join(work, 'request.pem')
+    await makeRequest(run, { work, key, request, subject })
+    await signRequest(run, { work, request, out, subject, signer: authority ? ['-cert', authority.certificatePath, '-keyfile', authority.keyPath] : ['-selfsign', '-keyfile', key], extensions })
+  })
+}
+
+async function makeRequest(run: Run, { work, key, request, subject }: { readonly work: string; readonly key: string; readonly request: string; readonly subject: string }): Promise<void> {
+  const config = join(work, 'request.conf')
+  await writeFile(config, '[req]\ndistinguished_name=name\n[name]\n') // no configuration of the machine has a say
+  await openssl(run, ['req', '-new', '-config', config, '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-noenc', '-sha256', '-keyout', key, '-out', request, '-subj', subject])
+}
+
+/**
+ * What the request says of its subject and extensions is not looked at: ours stand in the certificate.
+ * `openssl req -x509` would be one process less, and can't say from when on a certificate is valid (before OpenSSL 3.4).
+ */
+async function signRequest(run: Run, { work, request, out, subject, signer, extensions }: {
+  readonly work: string; readonly request: string; readonly out: string; readonly subject: string; readonly signer: readonly string[]; readonly extensions: readonly string[]
+}): Promise<void> {
   const at = (name: string): string => join(work, name)
   const day = (days: number): string => `${new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 19).replace(/[-T:]/g, '')}Z`
+  await Promise.all([
+    writeFile(at('index.txt'), ''),
+    writeFile(at('ca.conf'), ['[ca]', 'default_ca=one', '[one]', `database=${at('index.txt')}`, `new_certs_dir=${work}`, 'rand_serial=yes', 'default_md=sha256', 'preserve=yes', 'policy=any', 'x509_extensions=these', 'copy_extensions=none',
+      '[any]', 'organizationName=optional', 'organizationalUnitName=optional', 'commonName=supplied', '[these]', ...extensions, ''].join('\n')),
+  ])
+  await openssl(run, ['ca', '-batch', '-notext', '-config', at('ca.conf'), '-in', request, '-out', out, '-subj', subject, '-startdate', day(-BACKDATED_DAYS), '-enddate', day(VALID_DAYS), ...signer])
+}
+
+async function inWorkFolder<T>(parent: string, work: (dir: string) => Promise<T>): Promise<T> {
+  const dir = await mkdtemp(join(parent, '.certify-'))
   try {
-    await Promise.all([
-      writeFile(at('index.txt'), ''), writeFile(at('request.conf'), '[req]\ndistinguished_name=name\n[name]\n'), // no configuration of the machine has a say
-      writeFile(at('ca.conf'), ['[ca]', 'default_ca=one', '[one]', `database=${at('index.txt')}`, `new_certs_dir=${work}`, 'rand_serial=yes', 'default_md=sha256', 'preserve=yes', 'policy=any', 'x509_extensions=these',
-        '[any]', 'organizationName=optional', 'organizationalUnitName=optional', 'commonName=supplied', '[these]', ...extensions, ''].join('\n')),
-    ])
-    await openssl(run, ['req', '-new', '-config', at('request.conf'), '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-noenc', '-sha256', '-keyout', key, '-out', at('request.pem'), '-subj', subject])
-    await openssl(run, ['ca', '-batch', '-notext', '-config', at('ca.conf'), '-in', at('request.pem'), '-out', out, '-startdate', day(-BACKDATED_DAYS), '-enddate', day(VALID_DAYS),
-      ...authority ? ['-cert', authority.certificatePath, '-keyfile', authority.keyPath] : ['-selfsign', '-keyfile', key]])
+    return await work(dir)
   } finally {
-    await rm(work, { recursive: true, force: true })
+    await rm(dir, { recursive: true, force: true })
   }
 }
 
@@ -168,6 +252,11 @@ async function hardenCopy(path: string, mode: number): Promise<void> {
   await writeDurably(path, await readFile(path, 'utf8'), mode)
 }
 
+function leafExtensions(hosts: readonly string[]): readonly string[] {
+  const names = hosts.length === 0 ? [] : [`subjectAltName=${hosts.map(alternativeName).join(',')}`]
+  return ['basicConstraints=critical,CA:FALSE', 'keyUsage=critical,digitalSignature', 'extendedKeyUsage=serverAuth,clientAuth', 'subjectKeyIdentifier=hash', 'authorityKeyIdentifier=keyid', ...names]
+}
+
 /** Neither the subject's `/` and `=` nor the configuration's `,` and line ends can come through this. */
 function checkName(what: string, name: string): void {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name)) {
@@ -178,5 +267,5 @@ function checkName(what: string, name: string): void {
 function alternativeName(host: string): string {
   if (isIP(host) !== 0 && !host.includes('%')) return `IP:${host}`
   if (/^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$/.test(host)) return `DNS:${host}`
-  throw new Error(`${JSON.stringify(host)} is neither an IP address nor a DNS name`)
+  throw new TypeError(`${JSON.stringify(host)} is neither an IP address nor a DNS name`)
 }

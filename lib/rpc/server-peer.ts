@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { DetailedPeerCertificate, PeerCertificate } from 'node:tls'
+import { digestOfKey } from '../host/pki.js'
 
 export interface Peer {
   /** The remote address, or `unix` on a socket file. It proves nothing. */
@@ -10,6 +11,8 @@ export interface Peer {
   /** CN and OU of the client's certificate. Absent without a certificate that our authority signed. */
   readonly commonName?: string
   readonly role?: string
+  /** SHA-256 of the certificate's public key (SubjectPublicKeyInfo, DER), in hex. */
+  readonly keyDigest?: string
   /** Instead of a certificate: whose secret was proved, such as `token "ci"`, and the only host that it may act on. */
   readonly credential?: string
   readonly host?: string
@@ -33,7 +36,9 @@ const peers = new WeakMap<Socket, Peer>()
 
 function readPeer(socket: Socket): Peer {
   const address = socket.remoteAddress ?? 'unix'
-  return socket instanceof TLSSocket && socket.authorized ? { address, ...subjectOf(socket.getPeerCertificate()) } : { address }
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return { address }
+  const { publicKey } = socket.getPeerX509Certificate() ?? {}
+  return { address, ...subjectOf(socket.getPeerCertificate()), ...(publicKey ? { keyDigest: digestOfKey(publicKey) } : {}) }
 }
 
 /** CN and OU of a certificate; one that stands there twice counts as absent, for it could be read in two ways. */

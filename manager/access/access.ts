@@ -9,6 +9,7 @@ import type { Clock, Log, Random } from '../../lib/ports.js'
 import { notAuthenticated } from '../../lib/rpc/server-credentials.js'
 import type { Doorkeeper, Identity, Offer } from '../../lib/rpc/server-credentials.js'
 import { credentialsUntil, tokenById, userByName } from '../store/credentials.js'
+import { invitationById } from '../store/invitations.js'
 import { DbError } from '../store/db.js'
 import type { Reader } from '../store/db.js'
 import { createAttempts } from './attempts.js'
@@ -100,6 +101,8 @@ export function createAccess({ db, clock, random, log, costs = { user: passwordC
       name: `token ${token.id}`, secret: token.secret, cost: costs.token,
       find: async () => {
         const row = await tokenById(db, token.id)
+        const invitation = row ? undefined : await invitationById(db, token.id)
+        if (invitation) return { credential: `invitation of ${JSON.stringify(invitation.host)}`, role: 'joiner', host: invitation.host, hash: invitation.hash, expiresAt: invitation.expiresAt }
         return row && { credential: `token ${JSON.stringify(row.name)}`, role: row.role, ...(row.host === '' ? {} : { host: row.host }), hash: row.hash, expiresAt: row.expiresAt }
       },
     }

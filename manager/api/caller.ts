@@ -2,6 +2,7 @@
 import { audienceOf, isCallerRole, mayCall } from '../../lib/api/roles.js'
 import type { Asks, CallerRole } from '../../lib/api/roles.js'
 import { Fault } from '../../lib/faults.js'
+import type { Signer } from '../../lib/host/pki.js'
 import type { Peer } from '../../lib/rpc/server.js'
 import type { Access } from '../access/access.js'
 import type { VolumeRow } from '../state/rows.js'
@@ -10,25 +11,29 @@ import type { VolumeRow } from '../state/rows.js'
 export interface Asked {
   readonly caller: Caller
   readonly access: Access
+  /** Absent where this manager has none. */
+  readonly authority?: Signer | undefined
 }
 
 export interface Caller {
   /** For people, events and logs: `token "ci"`, or the quoted name of a certificate. */
   readonly who: string
   readonly role: CallerRole
-  /** Of an agent or a hypervisor: the host that it speaks for, or acts on. */
+  /** Of an agent, a hypervisor or a joiner: the host that it speaks for, acts on, or wants to be. */
   readonly host?: string
+  /** Of an agent: that of its certificate. */
+  readonly keyDigest?: string
 }
 
 /** Undefined for whoever has no role: he may call nothing. */
-export function callerOf({ commonName, credential, role = '', host }: Peer): Caller | undefined {
+export function callerOf({ commonName, credential, role = '', host, keyDigest }: Peer): Caller | undefined {
   if (!isCallerRole(role)) return undefined
   if (credential !== undefined) { // no secret makes an agent
-    if (role === 'hypervisor') return host === undefined || host === '' ? undefined : { who: credential, role, host }
+    if (role === 'hypervisor' || role === 'joiner') return host === undefined || host === '' ? undefined : { who: credential, role, host }
     return role === 'agent' || host !== undefined ? undefined : { who: credential, role }
   }
-  if (commonName === undefined || role === 'hypervisor') return undefined
-  return { who: JSON.stringify(commonName), role, ...(role === 'agent' ? { host: commonName } : {}) }
+  if (commonName === undefined || role === 'hypervisor' || role === 'joiner') return undefined
+  return { who: JSON.stringify(commonName), role, ...(role === 'agent' ? { host: commonName, ...(keyDigest === undefined ? {} : { keyDigest }) } : {}) }
 }
 
 /** Throws `denied` when the method is not open to this peer. */

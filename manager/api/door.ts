@@ -6,6 +6,7 @@ import { apiMethods } from '../../lib/api/methods.js'
 import type { ApiMethod, ApiName, ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { apiNameOf, isQuestion, isSystemName, systemMethods } from '../../lib/api/system.js'
 import { Fault, messageOf } from '../../lib/faults.js'
+import type { Signer } from '../../lib/host/pki.js'
 import type { CallContext, Peer, RpcHandler, RpcServerOptions } from '../../lib/rpc/server.js'
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
 import type { Access } from '../access/access.js'
@@ -16,6 +17,7 @@ import { EpochLost, staleEpoch } from '../store/store.js'
 import { admitted, callerOf, refuseOtherHost } from './caller.js'
 import type { Asked, Caller } from './caller.js'
 import { tokenCreate, tokenList, tokenRevoke, userCreate, userList, userPassword, userRevoke } from './credentials.js'
+import { hostInvite, hostJoin, hostRevoke } from './joining.js'
 import { diskAdd, diskList, diskRemove, diskShow } from './disks.js'
 import { eventList, leaseShow } from './events.js'
 import { diskEvacuate, diskEvacuationPlan, diskFail, diskUse, hostDrain, hostDrainPlan, hostFail, hostUse } from './duties.js'
@@ -32,7 +34,7 @@ import { volumeAttach, volumeCreate, volumeDelete, volumeDetach, volumeList, vol
 type Handlers = { readonly [N in ApiName]: (cluster: Cluster, params: ApiParams<N>, signal: AbortSignal, asked: Asked) => Promise<ApiResult<N>> }
 
 const handlers: Handlers = {
-  hostList, hostShow, diskAdd, diskList, diskShow, diskRemove, volumeCreate, volumeList, volumeShow, volumeAttach, volumeDetach, volumeDelete,
+  hostList, hostShow, hostInvite, hostRevoke, hostJoin, diskAdd, diskList, diskShow, diskRemove, volumeCreate, volumeList, volumeShow, volumeAttach, volumeDetach, volumeDelete,
   diskEvacuationPlan, diskEvacuate, diskFail, diskUse, hostDrainPlan, hostDrain, hostFail, hostUse, jobList, jobCancel, settingList, settingSet, status, explain,
   eventList, managerStatus, managerHandOver, leaseShow, segmentList, legList, jobShow, tokenList, tokenCreate, tokenRevoke, userList, userCreate, userPassword, userRevoke, hostRegister, hostHeartbeat, hostReport,
 }
@@ -49,8 +51,8 @@ export function apiDoor(handle: RpcHandler, access: Access): Pick<RpcServerOptio
 }
 
 /** Of the active manager. `access`: that of the door's own doorkeeper, which hears of every change at once. */
-export function createHandler(cluster: Cluster, access: Access): RpcHandler {
-  return createDoor((key, context, params) => call(cluster, access, key, context, params))
+export function createHandler(cluster: Cluster, access: Access, authority?: Signer): RpcHandler {
+  return createDoor((key, context, params) => call(cluster, { access, authority }, key, context, params))
 }
 
 /** What a manager says that is not the active one: what it knows of who is, and to everything else the fault `not active`. */
@@ -90,13 +92,13 @@ function admit<N extends ApiName>(key: N, peer: Peer, params: readonly XmlValue[
   return { caller, given }
 }
 
-async function call<N extends ApiName>(cluster: Cluster, access: Access, key: N, context: CallContext, params: readonly XmlValue[]): Promise<XmlValue> {
+async function call<N extends ApiName>(cluster: Cluster, own: Omit<Asked, 'caller'>, key: N, context: CallContext, params: readonly XmlValue[]): Promise<XmlValue> {
   const method = apiMethods[key] as unknown as ApiMethod<ApiParams<N>, ApiResult<N>>
   const { caller, given } = admit(key, context.peer, params)
   const standing = cluster.gate.standing()
   if ((method.mutates && standing !== 'active') || (standing === 'frozen' && key !== 'managerStatus' && key !== 'hostHeartbeat')) throw stateUnavailable(cluster)
   try {
-    return method.result.format(await handlers[key](cluster, given, context.signal, { caller, access }))
+    return method.result.format(await handlers[key](cluster, given, context.signal, { caller, ...own }))
   } catch (thrown) {
     if (thrown instanceof EpochLost) throw staleEpoch(thrown)
     if (thrown instanceof DbError && (thrown.kind === 'unavailable' || cluster.gate.standing() !== 'active')) throw stateUnavailable(cluster)

@@ -12,6 +12,8 @@ import type { Reader } from '../store/db.js'
 import type { ChangeTx } from '../store/store.js'
 import { extentsOnHost, setDoubt, volumeById } from '../store/volumes.js'
 import { addDisk, allDisks, allHosts, findHost, putHost } from '../store/hosts.js'
+import type { Asked } from './caller.js'
+import { refuseOtherKey } from './joining.js'
 import { showHost } from './show.js'
 
 export async function hostList(cluster: Cluster, { limit = PAGE_MAX, after = '', prefix = '', role, state, duty }: ApiParams<'hostList'>): Promise<ApiResult<'hostList'>> {
@@ -31,7 +33,8 @@ export async function knownHost(db: Reader, name: string): Promise<HostRow> {
   return host
 }
 
-export async function hostRegister(cluster: Cluster, params: ApiParams<'hostRegister'>): Promise<ApiResult<'hostRegister'>> {
+export async function hostRegister(cluster: Cluster, params: ApiParams<'hostRegister'>, _signal?: AbortSignal, asked?: Pick<Asked, 'caller'>): Promise<ApiResult<'hostRegister'>> {
+  if (asked) await refuseOtherKey(cluster, asked.caller)
   const protocol = commonProtocol(`the agent of ${params.name} (release ${params.version})`, params.protocols)
   const known = await findHost(cluster.store.read, params.name)
   const host: Omit<HostRow, 'duty'> = {
@@ -60,11 +63,12 @@ export async function hostRegister(cluster: Cluster, params: ApiParams<'hostRegi
 }
 
 /** Heartbeats stay in memory, and are listened to also while the database can't be reached: a host is not silent because of that. One from an incarnation that the database doesn't have is answered "register again". */
-export async function hostHeartbeat(cluster: Cluster, params: ApiParams<'hostHeartbeat'>): Promise<ApiResult<'hostHeartbeat'>> {
+export async function hostHeartbeat(cluster: Cluster, params: ApiParams<'hostHeartbeat'>, _signal?: AbortSignal, asked?: Pick<Asked, 'caller'>): Promise<ApiResult<'hostHeartbeat'>> {
   if (cluster.gate.standing() !== 'active') {
     if (cluster.presence.lastHeard(params.name) !== undefined) cluster.presence.heard(params.name, cluster.clock.monoMs())
     throw stateUnavailable(cluster)
   }
+  if (asked) await refuseOtherKey(cluster, asked.caller)
   const host = await findHost(cluster.store.read, params.name)
   const known = host?.incarnation === params.incarnation && host.bootId === params.bootId
   if (known) {
@@ -81,7 +85,8 @@ export async function hostHeartbeat(cluster: Cluster, params: ApiParams<'hostHea
 }
 
 /** What an agent tells of volumes on its own host the moment that something happens to them; the look at the host comes up to 4 s later. */
-export async function hostReport(cluster: Cluster, { name, bootId, incarnation, volumes }: ApiParams<'hostReport'>): Promise<ApiResult<'hostReport'>> {
+export async function hostReport(cluster: Cluster, { name, bootId, incarnation, volumes }: ApiParams<'hostReport'>, _signal?: AbortSignal, asked?: Pick<Asked, 'caller'>): Promise<ApiResult<'hostReport'>> {
+  if (asked) await refuseOtherKey(cluster, asked.caller)
   const host = await findHost(cluster.store.read, name)
   if (host?.incarnation !== incarnation || host.bootId !== bootId) return {}
   noteSeen(cluster, name, bootId, volumes)

@@ -94,6 +94,6 @@ export async function removeUser(tx: Tx, name: string): Promise<void> {
 export async function credentialsUntil(db: Reader): Promise<number> {
   const row = await db.get(
     `select coalesce(max(until), 0) as until from (select case when expires_at = 0 then ${Number.MAX_SAFE_INTEGER} else expires_at end as until from tokens
-       union all select ${Number.MAX_SAFE_INTEGER} as until from users) as each_of_them`)
+       union all select expires_at as until from invitations union all select ${Number.MAX_SAFE_INTEGER} as until from users) as each_of_them`)
   return row ? numberOf(row, 'until') : 0
 }

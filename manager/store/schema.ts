@@ -92,6 +92,11 @@ const migrations: readonly (readonly string[])[] = [
     `create table users (name text primary key, role text not null check (role in ('viewer', 'operator', 'admin')), hash text not null,
        created_at bigint not null, changed_at bigint not null)`,
   ],
+  [
+    // Hosts that may join, once each, and the one public key that a host which joined is known by. Of a secret there is only its hash.
+    `create table invitations (id text primary key, host text not null unique, hash text not null, created_at bigint not null, expires_at bigint not null, used_by text not null)`,
+    `create table host_keys (host text primary key, digest text not null, since bigint not null)`,
+  ],
 ]
 
 /** Migrations that take something away, or add what an older program leaves out: on what they make, and on all after it, no older program runs. */

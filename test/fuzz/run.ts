@@ -109,7 +109,7 @@ function attemptOf(dice: Dice, unauthorised: boolean, recorded: readonly Attempt
   return grammarAttempt(dice, caller, (name) => {
     const { role, mutates } = apiMethod(name)
     if (!unauthorised) return dice.chance(0.1) || allowed.includes(role)
-    return caller === 'agent' ? role !== 'agent' : role === 'agent' || mutates || dice.chance(0.2)
+    return caller === 'agent' ? role !== 'agent' : role === 'agent' || role === 'joiner' || mutates || dice.chance(0.2)
   })
 }
 

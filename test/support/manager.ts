@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import type { ApiName, ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { apiMethods } from '../../lib/api/methods.js'
 import { createLog } from '../../lib/host/log.js'
-import { createAuthority, issueCertificate, loadTls } from '../../lib/host/pki.js'
+import { createAuthority, createSigner, issueCertificate, loadTls } from '../../lib/host/pki.js'
 import type { Authority, CertificateRole, TlsMaterial } from '../../lib/host/pki.js'
 import { systemRandom } from '../../lib/host/random.js'
 import { createRun } from '../../lib/host/run.js'
@@ -98,13 +98,15 @@ export async function startManager({ servers = 3, volumes = 3, deadlineMs = 10_0
   await migrate(db)
   const ports = { clock: stillClock, random: systemRandom }
   const store = await takeOver(db, 'mgr1', ports)
+  let address = ''
   const running = await startCluster({
     name: 'mgr1', version: 'test', store, agents: obedientAgents(), ...ports, log, extentBytes: 64n * MIB,
-    gate: { standing: () => 'active', open: () => Promise.resolve() }, managers: onlyOne,
+    gate: { standing: () => 'active', open: () => Promise.resolve() }, managers: { ...onlyOne, list: () => onlyOne.list().map((each) => ({ ...each, address })) },
     onEpochLost: (lost) => { throw lost },
   })
   const access = createAccess({ db, ...ports, clock: accessClock, log, costs: { user: quick, token: quick } })
-  const server = await startRpcServer({ host: '127.0.0.1', port: 0, tls: own, log, closeGraceMs: 200, deadlineMs, ...apiDoor(createHandler(running.cluster, access), access) })
+  const server = await startRpcServer({ host: '127.0.0.1', port: 0, tls: own, log, closeGraceMs: 200, deadlineMs, ...apiDoor(createHandler(running.cluster, access, createSigner(run, authority)), access) })
+  address = server.url
   const clients = new Map<Caller, RpcClient>()
   const tls = (caller: Caller): TlsMaterial => certificates.get(caller) ?? own
   const rig: ManagerRig = {

@@ -10,6 +10,7 @@ const samples: Samples = {
   diskEvacuate: { disk: 'st3:/dev/sdb' }, diskFail: { disk: 'st3:/dev/sdb' }, diskUse: { disk: 'st3:/dev/sdb' },
   volumeCreate: { name: 'fresh', bytes: 1024n * 1024n, redundancy: 1 }, volumeShow: { volume: 'v1' }, volumeAttach: { volume: 'v2', host: 'hd1' }, volumeDetach: { volume: 'v1' }, volumeDelete: { volume: 'v3' },
   jobShow: { job: 'none' }, jobCancel: { job: 'none' }, settingSet: { name: 'repair.grace', value: 77 }, explain: { object: 'v1' },
+  hostInvite: { name: 'st9' }, hostRevoke: { name: 'st9' }, hostJoin: { csr: `-----BEGIN CERTIFICATE REQUEST-----\n${'A'.repeat(64)}\n-----END CERTIFICATE REQUEST-----\n`, addresses: [] },
   tokenCreate: { name: 'fresh', role: 'viewer' }, tokenRevoke: { token: 'none' }, userCreate: { name: 'fresh', role: 'viewer', password: 'a long password' }, userPassword: { user: 'none', password: 'another password' }, userRevoke: { user: 'none' },
   hostRegister: { ...registration('st1', 'storage'), version: 'newer' }, hostHeartbeat: { name: 'st1', bootId: 'boot-1', incarnation: 'inc-1', changed: 1 }, hostReport: { name: 'st1', bootId: 'boot-1', incarnation: 'inc-1', volumes: [] },
 }

@@ -123,3 +123,13 @@ export function given<T extends object>(members: T): { readonly [K in keyof T]?:
 export function jsonValue(_: string, value: unknown): unknown {
   return typeof value === 'bigint' ? value.toString() : value
 }
+
+const units: Readonly<Record<string, number>> = { m: 60, h: 3600, d: 86_400, y: 365 * 86_400 }
+
+/** Of `--expires`. Throws UsageError. */
+export function secondsOf(text: string): number {
+  const [, count = '', unit = ''] = /^(\d{1,9})([mhdy])$/.exec(text) ?? []
+  const seconds = Number(count) * (units[unit] ?? 0)
+  if (seconds < 60 || seconds > 10 * 366 * 86_400) throw new UsageError(`--expires takes a time such as 90m, 12h, 30d or 1y, one minute to ten years, not ${JSON.stringify(text)}`)
+  return seconds
+}

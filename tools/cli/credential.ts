@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { tokenRoles, userRoles } from '../../lib/api/roles.js'
 import { messageOf } from '../../lib/faults.js'
 import { writeDurably } from '../../lib/host/files.js'
-import { afterOption, given, limitOption, watchOption, wordOf } from './context.js'
+import { afterOption, given, limitOption, secondsOf, watchOption, wordOf } from './context.js'
 import type { Context, Paging, Watch } from './context.js'
 import { readPassword } from './password.js'
 import { table } from './print.js'
@@ -13,7 +13,6 @@ import { verb } from './verb.js'
 interface ListOptions extends Paging { readonly watch?: Watch; readonly role?: string }
 interface TokenOptions { readonly role: string; readonly host?: string; readonly expires?: string; readonly out?: string }
 
-const units: Readonly<Record<string, number>> = { m: 60, h: 3600, d: 86_400, y: 365 * 86_400 }
 const when = (atMs: number): string => (atMs === 0 ? '-' : new Date(atMs).toISOString().replace(/\.\d+Z$/, 'Z'))
 
 export function credentialCommands(program: Command, context: () => Context): void {
@@ -76,11 +75,4 @@ function userCommands(user: Command, context: () => Context): void {
     const { ask, show } = context()
     show(await ask('userRevoke', { user: name }), () => `the user ${name} is let in no more`)
   })
-}
-
-function secondsOf(text: string): number {
-  const [, count = '', unit = ''] = /^(\d{1,9})([mhdy])$/.exec(text) ?? []
-  const seconds = Number(count) * (units[unit] ?? 0)
-  if (seconds < 60 || seconds > 10 * 366 * 86_400) throw new UsageError(`--expires takes a time such as 90m, 12h, 30d or 1y, one minute to ten years, not ${JSON.stringify(text)}`)
-  return seconds
 }

@@ -1,12 +1,15 @@
 /** vsky host … */
 import type { Command } from 'commander'
 import type { HostView } from '../../lib/api/views.js'
+import { messageOf } from '../../lib/faults.js'
+import { writeDurably } from '../../lib/host/files.js'
 import { hostRoles } from '../../lib/model.js'
-import { afterOption, given, limitOption, planOption, watchOption, wordOf } from './context.js'
+import { afterOption, given, limitOption, planOption, secondsOf, watchOption, wordOf } from './context.js'
 import type { Context, Paging, Watch } from './context.js'
 import { waitForMove } from './job.js'
 import { describeMove } from './move.js'
 import { age, table, toneOf } from './print.js'
+import { UsageError } from './settings.js'
 import { verb } from './verb.js'
 
 const duties = ['use', 'drain', 'failed'] as const
@@ -31,6 +34,20 @@ export function hostCommands(program: Command, context: () => Context): void {
   verb(host, 'show', 'hostShow').argument('<host>').option(...watchOption).action(async (name: string, { watch }: { watch?: Watch }) => {
     const { ask, show, watching } = context()
     await watching(watch, async () => { show(await ask('hostShow', { host: name }), describeHost) })
+  })
+  verb(host, 'invite', 'hostInvite').argument('<name>').option('--expires <time>', 'how long it is good for: 90m, 12h, 7d', '1h').option('--out <file>', 'writes the invitation there, readable by nobody else, instead of showing it')
+    .action(async (name: string, { expires, out }: { readonly expires: string; readonly out?: string }) => {
+      const { ask, show } = context()
+      const { invitation, ...made } = await ask('hostInvite', { name, ttlSeconds: secondsOf(expires) })
+      const next = (file: string): string => `${name} may join once until ${new Date(made.expiresAt).toISOString().replace(/\.\d+Z$/, 'Z')}; on it, as root: vsky-agent join --name ${name} --roles storage --listen ADDRESS:8882 --data-addresses ADDRESS ${file}`
+      if (out === undefined) return show({ ...made, invitation }, () => `${next('(and this line to its input)')}\n${invitation}`)
+      await writeDurably(out, `${invitation}\n`, 0o600).catch((thrown: unknown) => { throw new UsageError(`the invitation could not be written, make another: ${messageOf(thrown)}`, { cause: thrown }) })
+      return show({ ...made, out }, () => next(`--invitation ${out}`))
+    })
+  verb(host, 'revoke', 'hostRevoke').argument('<name>').action(async (name: string) => {
+    const { ask, show, confirm } = context()
+    await confirm(`The agent of ${name} will be let in by no certificate any more; what it serves goes on.`)
+    show(await ask('hostRevoke', { name }), () => `the certificates of ${name} are revoked`)
   })
   verb(host, 'drain', 'hostDrain', 'hostDrainPlan').argument('<host>').option(...planOption, false).option('--wait', 'until all has moved').action(async (name: string, { plan, wait }: { plan: boolean; wait?: boolean }) => {
     const { ask, show, look } = context()

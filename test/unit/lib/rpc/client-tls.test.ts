@@ -1,3 +1,4 @@
+import { X509Certificate, createHash } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { request } from 'node:https'
 import { tmpdir } from 'node:os'
@@ -61,10 +62,12 @@ describe('mutual TLS', () => {
     for (const server of servers.splice(0)) await server.close()
   })
 
-  it('tells the handler the name and role in the certificate of the caller', async () => {
+  const keyOf = ({ cert }: TlsMaterial): string => createHash('sha256').update(new X509Certificate(cert).publicKey.export({ type: 'spki', format: 'der' })).digest('hex')
+
+  it('tells the handler the name and role in the certificate of the caller, and its key', async () => {
     const url = await start(material.manager)
     expect(await outcome(url, { ...material.agent, serverName: 'm-1', serverRoles: ['manager'] })).to.equal('"hello"')
-    expect(calls).to.deep.equal([{ address: '127.0.0.1', commonName: 's-1', role: 'agent' }])
+    expect(calls).to.deep.equal([{ address: '127.0.0.1', commonName: 's-1', role: 'agent', keyDigest: keyOf(material.agent) }])
   })
 
   it('refuses a client whose certificate another authority signed, though all names agree', async () => {
@@ -111,7 +114,7 @@ describe('mutual TLS', () => {
   it('works over a socket file as well, with the same checks', async () => {
     const url = await start(material.agent, join(dir, 'sock'))
     expect(await outcome(url, { ...material.manager, serverName: 's-1' })).to.equal('"hello"')
-    expect(calls).to.deep.equal([{ address: 'unix', commonName: 'm-1', role: 'manager' }])
+    expect(calls).to.deep.equal([{ address: 'unix', commonName: 'm-1', role: 'manager', keyDigest: keyOf(material.manager) }])
     expect(await outcome(url, { ...material.manager, serverRoles: ['manager'] })).to.match(/^tls, not sent: /)
     expect(await outcome(url, { ...material.foreign, ca: material.agent.ca })).to.match(/^(tls|reset)/)
   })
