@@ -113,7 +113,7 @@ describe('access by tokens and passwords', function () {
 
   it('is not given by a secret that was revoked while it was being stretched', async () => {
     beforeRead = async () => { if (reads === 2) await db.tx((tx) => removeToken(tx, id)) } // it was found, and is stretched
-    expect([await outcome(token), reads]).to.deep.equal(['not authenticated', 2])
+    expect([await outcome(token), reads], 'no token has its id any more, and no invitation').to.deep.equal(['not authenticated', 3])
   })
 
   it('is not given by a secret that was made another while the old one was being stretched', async () => {
