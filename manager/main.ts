@@ -6,6 +6,7 @@ import { createLog } from '../lib/host/log.js'
 import { systemRandom } from '../lib/host/random.js'
 import { createRun } from '../lib/host/run.js'
 import { messageOf } from '../lib/faults.js'
+import { AuditBroken, verifyAudit } from './audit.js'
 import { ConfigError, readConfig } from './config.js'
 import { initCluster, issue } from './init.js'
 import { LeaseStoreError } from './lease/store.js'
@@ -45,6 +46,9 @@ program.command('rebuild').description('fills an empty database from what the ho
   .requiredOption('--hosts <list>', 'all hosts of the cluster: NAME=HOST:PORT with commas, the port of the agent').option('--lost <names>', 'hosts that will not come back, with commas', list, [])
   .option('--plan', 'only shows what was found, and what is not sure', false).option('--yes', 'does not ask', false)
   .action(async (options: { hosts: string; lost: readonly string[]; plan: boolean; yes: boolean }) => { await rebuild(configOf(), options, recovering) })
+program.command('audit').description('the audit log, without a manager').command('verify [backup]').description('reckons the hashes of the audit log anew, of the database or of a backup, and names the first entry that does not fit')
+  .option('--anchor <seq:hash>', 'an entry as it was told before, by vsky or in the log of a manager; several times if you like', (text: string, all: readonly string[]) => [...all, text], [] as readonly string[])
+  .action(async (file: string | undefined, { anchor }: { anchor: readonly string[] }) => { await verifyAudit(configOf(), { file, anchor }, recovering.say) })
 program.command('init').description('makes the authority of a new cluster, the certificate of its manager and that of an admin')
   .requiredOption('--name <name>', 'name of the manager').requiredOption('--hosts <list>', 'its addresses and names, with commas', list)
   .option('--dir <dir>', 'where', '/etc/vsky/cluster')
@@ -64,5 +68,5 @@ try {
 } catch (thrown) {
   console.error(`vsky-manager: ${messageOf(thrown)}`)
   const refused = thrown instanceof ConfigError || thrown instanceof LeaseStoreError || thrown instanceof DatabaseRefused
-  process.exit(refused ? 78 : thrown instanceof BackupRefused ? 65 : 70)
+  process.exit(refused ? 78 : thrown instanceof BackupRefused || thrown instanceof AuditBroken ? 65 : 70)
 }

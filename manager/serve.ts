@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 import { messageOf } from '../lib/faults.js'
 import type { Fault } from '../lib/faults.js'
+import { formatAnchor } from '../lib/audit.js'
 import { notActive } from '../lib/api/active.js'
 import { systemClock } from '../lib/host/clock.js'
 import { createSigner, loadTls, openAuthority } from '../lib/host/pki.js'
@@ -15,6 +16,7 @@ import { startRpcServer } from '../lib/rpc/server.js'
 import type { RpcHandler } from '../lib/rpc/server.js'
 import { createAccess } from './access/access.js'
 import { startClassicServer } from './api/classic/door.js'
+import { strangerCall } from './api/audited.js'
 import { apiDoor, createHandler, createStandbyHandler } from './api/door.js'
 import type { ManagerConfig } from './config.js'
 import { databaseLease } from './lease/database.js'
@@ -83,6 +85,8 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
   })
   let handle: RpcHandler = standby
   const access = createAccess({ db, clock, random, log })
+  /** Who got no further than the handshake is noted by the active manager. */
+  let onStranger: ((peer: string, reason: string) => void) | undefined
 
   /** From the lease in hand to its end. */
   async function lead(held: Held): Promise<void> {
@@ -93,7 +97,10 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
       process.exit(EXIT_LOST)
     }
     void held.lost.then(onLost)
-    const store = openStore(db, held, { clock })
+    const store = openStore(db, held, {
+      clock,
+      onAuditChanged: (expected, found) => { log.error('the audit log is not as this manager left it: somebody else has changed it. Compare it with a backup and with the heads in this log', { expected: formatAnchor(expected), found: formatAnchor(found) }) },
+    })
     const agents = createAgents({
       tls, epoch: held.epoch, random, gate: held,
       onStaleEpoch(host) {
@@ -119,6 +126,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
       if (leaving) return ended
       leaving = true
       handle = standby
+      onStranger = undefined
       await Promise.race([running.stop(), clock.sleep(drainMs)])
       const released = await held.release(to)
       log.info('the lease was given up', { epoch: held.epoch, to, released })
@@ -128,6 +136,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
     await access.refresh()
     await store.change((tx) => tx.event({ kind: 'manager active', about: 'manager', name: config.name, text: `epoch ${held.epoch}, version ${version}` }))
     handle = createHandler(running.cluster, access, authority)
+    onStranger = (peer, reason) => { void running.cluster.audit.answered(strangerCall(peer, reason), 'denied') }
     log.info('active', { epoch: held.epoch, address: server.url, version })
     const classic = config.classic && await startClassicServer(running.cluster, config.classic, { stepGb: config.classic.stepGb }, log)
     if (classic) log.info('clients of the original API are answered, unencrypted and whoever they are', { address: classic.url })
@@ -138,7 +147,9 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
     stopping.signal.removeEventListener('abort', onStop)
   }
 
-  const server = await startRpcServer({ host: config.host, port: config.port, tls, log, ...apiDoor((context, method, params) => handle(context, method, params), access) })
+  const server = await startRpcServer({
+    host: config.host, port: config.port, tls, log, onStranger: (peer, reason) => { onStranger?.(peer, reason) }, ...apiDoor((context, method, params) => handle(context, method, params), access),
+  })
   log.info('standby', { address: server.url, version, ttlMs: times.ttlMs })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {

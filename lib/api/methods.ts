@@ -14,7 +14,8 @@ import { volumeSeen } from '../wire/agent.js'
 import { tokenRoles, userRoles } from './roles.js'
 import type { ApiRole, Asks, HypervisorReach } from './roles.js'
 import {
-  diskView, eventView, explainView, hostView, jobKinds, jobStates, jobView, leaseView, legRow, managerView, movePlanView, segmentRow, settingView, statusView, tokenView, userView, volumeSummary, volumeView,
+  auditEntryView, auditHeadView, diskView, eventView, explainView, hostView, jobKinds, jobStates, jobView, leaseView, legRow, managerView, movePlanView, segmentRow, settingView, statusView, tokenView, userView,
+  volumeSummary, volumeView,
 } from './views.js'
 
 export interface ApiMethod<P, R> extends Method<P, R>, Asks {
@@ -129,6 +130,14 @@ export const apiMethods = {
       after: optional(int()), limit: optional(int({ min: 1, max: 1000, describe: 'rows at most, 1 to 1000; default 200' })), waitMs: optional(int({ max: 30_000 })),
       newest: optional(flag('true: the newest ones instead of the first; default false')), about: optional(word('volume', 'host', 'disk', 'manager')), name: optional(reference), kind: optional(text({ min: 1, max: 100, describe: 'only kinds that begin so' })),
     }), list(eventView)),
+  auditList: method('vsky.audit.list', 'The audit log, oldest first: every call that changed something or was denied, each entry chained to the one before by its hash',
+    { role: 'admin' },
+    struct({
+      after: optional(int({ describe: 'only entries after this number' })), limit: optional(int({ min: 1, max: 1000, describe: 'rows at most, 1 to 1000; default 200' })),
+      newest: optional(flag('true: the newest ones instead of the first; default false')),
+      who: optional(text({ min: 1, max: 255, describe: 'only calls of this name' })), method: optional(text({ min: 1, max: 128, describe: 'only calls of this method' })),
+    }), list(auditEntryView)),
+  auditHead: method('vsky.audit.head', 'The end of the audit log: whoever keeps it can see later that nothing before it was changed or cut off', { role: 'admin' }, none, auditHeadView),
   jobList: method('vsky.job.list', 'Jobs: those that run or wait, then the newest `ended` of the others', { role: 'viewer', faults: ['unknown job'] },
     struct({
       ended: optional(int({ max: 1000, describe: 'how many that have ended, 0 to 1000; default 20' })), kind: optional(word(...jobKinds)), state: optional(word(...jobStates)), name: optional(reference),

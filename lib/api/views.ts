@@ -264,3 +264,43 @@ export const explainView = record({
   next: list(long),
 })
 export type ExplainView = Parsed<typeof explainView>
+
+export const auditEntryView = record({
+  seq: int(),
+  atMs: int(),
+  /** Of the manager that wrote it. */
+  epoch: int(),
+  /** `call`: somebody called; `outcome`: work that a call began has ended; `refusals`: further calls of one caller that changed nothing, counted only; `cut`: older entries were removed; `alarm`: the log was found other than it was written. */
+  kind: text(),
+  /** The name by which the caller was known; empty when nobody had to say it, or it was not believed. */
+  who: text(),
+  role: text(),
+  /** What proved the name: `certificate`; empty: nothing. */
+  proof: text(),
+  /** The address from which it came. It proves nothing. */
+  peer: text(),
+  /** `xml-rpc`, `json`, `classic`, `tls` (a handshake); empty: the manager itself. */
+  door: text(),
+  method: text(),
+  /** JSON; long values are cut, secrets left out. */
+  params: long,
+  /** `ok`, `accepted` (an outcome follows), or the name of the fault. */
+  result: text(),
+  /** The caller's request id; a call and its outcome have the same. */
+  request: text(),
+  /** Under which the manager's log tells more. */
+  logId: text(),
+  /** Hash of the entry before, and its own: see lib/audit.ts. */
+  previous: text(),
+  hash: text(),
+})
+export type AuditEntryView = Parsed<typeof auditEntryView>
+
+export const auditHeadView = record({
+  /** Number and hash of the newest entry; 0 and 64 zeros when there is none. */
+  seq: int(),
+  hash: text(),
+  /** Number of the oldest entry that is kept; 0 when there is none. */
+  first: int(),
+})
+export type AuditHeadView = Parsed<typeof auditHeadView>

@@ -41,6 +41,14 @@ function readPeer(socket: Socket): Peer {
   return { address, ...subjectOf(socket.getPeerCertificate()), ...(publicKey ? { keyDigest: digestOfKey(publicKey) } : {}) }
 }
 
+/** Why a handshake failed, when that was for want of a good certificate; undefined for one that broke off for another reason. */
+export function refusalOf(error: Error, socket: Socket): string | undefined {
+  const found: unknown = socket instanceof TLSSocket ? socket.authorizationError : undefined // an Error's code, whatever the type says
+  if (typeof found === 'string' && found !== '') return found
+  const code: unknown = Reflect.get(error, 'code')
+  return typeof code === 'string' && /CERTIFICATE|CERT_|UNKNOWN_CA/.test(code) ? code : undefined
+}
+
 /** CN and OU of a certificate; one that stands there twice counts as absent, for it could be read in two ways. */
 export function subjectOf(certificate: PeerCertificate | DetailedPeerCertificate): { commonName?: string; role?: string } {
   const subject: unknown = certificate.subject // absent when no certificate was given, whatever the type says

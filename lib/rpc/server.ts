@@ -23,7 +23,7 @@ import { identified, strangerness } from './server-credentials.js'
 import type { Doorkeeper } from './server-credentials.js'
 import { listenOn } from './server-listen.js'
 import type { RpcAddress } from './server-listen.js'
-import { createPeerCount, nameOfPeer, peerOf } from './server-peer.js'
+import { createPeerCount, nameOfPeer, peerOf, refusalOf } from './server-peer.js'
 import type { Peer } from './server-peer.js'
 import type { XmlRpcLimits, XmlValue } from './xmlrpc-value.js'
 
@@ -80,6 +80,8 @@ interface RpcServerSettings {
   readonly maxCallsPerPeer?: number
   /** How long `close` waits for calls under way. Default 5 s. */
   readonly closeGraceMs?: number
+  /** Told of a client that got as far as showing a certificate, or none, and was refused for it. `reason`: OpenSSL's word, such as `CERT_HAS_EXPIRED`. */
+  readonly onStranger?: (peer: string, reason: string) => void
 }
 
 export type RpcServerOptions = RpcServerSettings & (
@@ -156,16 +158,23 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
     else socket.destroy()
   })
-  const refused = (socket: Socket, reason: string): void => { log.info('a client was refused at the handshake', { peer: socket.remoteAddress, reason }) }
+  const refused = (socket: Socket, reason: string, told: string | undefined): void => {
+    const address = socket.remoteAddress ?? 'unknown'
+    log.info('a client was refused at the handshake', { peer: address, reason })
+    if (told !== undefined) options.onStranger?.(address, told)
+  }
   if (doorkeeper) {
     server.prependListener('secureConnection', (socket: TLSSocket) => { // before HTTP has it: not a byte of a stranger's is read
       const why = strangerness(socket, doorkeeper)
       if (why === undefined) return
-      refused(socket, why)
+      refused(socket, why, why)
       socket.destroy()
     })
   }
-  server.on('tlsClientError', (error: Error, socket: Socket) => { refused(socket, messageOf(error)) })
+  server.on('tlsClientError', (error: Error, socket: Socket) => {
+    const why = refusalOf(error, socket)
+    refused(socket, why ?? messageOf(error), why)
+  })
   const address = await listenOn(server, options)
   server.on('error', (error) => { log.error('the listening socket failed', { reason: messageOf(error) }) })
 

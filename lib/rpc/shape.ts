@@ -172,6 +172,11 @@ export function optional<T>(shape: Shape<T>): OptionalShape<T> {
   return { ...shape, describe: `${shape.describe}; may be left out`, optional: true }
 }
 
+/** A member whose value is nobody else's affair: it is left out of every record of a call. */
+export function secret<S extends Shape<never> | Shape<unknown>>(shape: S): S & { readonly secret: true } {
+  return { ...shape, secret: true }
+}
+
 /** A struct whose members are all known: another member is refused by name, so that a typing mistake isn't ignored. */
 export function struct<const F extends Fields>(fields: F): StructShape<F> {
   return structShape(fields, true)

@@ -4,8 +4,10 @@
  */
 import { apiMethods } from '../../lib/api/methods.js'
 import type { ApiMethod, ApiName, ApiParams, ApiResult } from '../../lib/api/methods.js'
-import { apiNameOf, isQuestion, isSystemName, systemMethods } from '../../lib/api/system.js'
+import { apiMethod, apiNameOf, isQuestion, isSystemName, systemMethods } from '../../lib/api/system.js'
+import type { SystemName } from '../../lib/api/system.js'
 import { Fault, messageOf } from '../../lib/faults.js'
+import type { FaultName } from '../../lib/faults.js'
 import type { Signer } from '../../lib/host/pki.js'
 import type { CallContext, Peer, RpcHandler, RpcServerOptions } from '../../lib/rpc/server.js'
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
@@ -14,6 +16,8 @@ import { stateUnavailable } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
 import { DbError } from '../store/db.js'
 import { EpochLost, staleEpoch } from '../store/store.js'
+import { auditHead, auditList } from './audit.js'
+import { callOf, makeCall } from './audited.js'
 import { admitted, callerOf, refuseOtherHost } from './caller.js'
 import type { Asked, Caller } from './caller.js'
 import { tokenCreate, tokenList, tokenRevoke, userCreate, userList, userPassword, userRevoke } from './credentials.js'
@@ -37,22 +41,25 @@ const handlers: Handlers = {
   hostList, hostShow, hostInvite, hostRevoke, hostJoin, diskAdd, diskList, diskShow, diskRemove, volumeCreate, volumeList, volumeShow, volumeAttach, volumeDetach, volumeDelete,
   diskEvacuationPlan, diskEvacuate, diskFail, diskUse, hostDrainPlan, hostDrain, hostFail, hostUse, jobList, jobCancel, settingList, settingSet, status, explain,
   eventList, managerStatus, managerHandOver, leaseShow, segmentList, legList, jobShow, tokenList, tokenCreate, tokenRevoke, userList, userCreate, userPassword, userRevoke, hostRegister, hostHeartbeat, hostReport,
+  auditList, auditHead,
 }
 
 const MIB = 1024 * 1024
+const JSON_PREFIX = '/api/v1/'
 
 /** How the manager's methods are served: XML-RPC, and JSON under /api/v1/. Only agents have much to tell. */
 export function apiDoor(handle: RpcHandler, access: Access): Pick<RpcServerOptions, 'handle' | 'json' | 'maxBodyBytes' | 'doorkeeper'> {
   return {
     handle, doorkeeper: access,
-    json: { prefix: '/api/v1/', reads: isQuestion, positions: (name) => (isSystemName(name) ? systemMethods[name].positions : undefined) },
+    json: { prefix: JSON_PREFIX, reads: isQuestion, positions: (name) => (isSystemName(name) ? systemMethods[name].positions : undefined) },
     maxBodyBytes: ({ role }) => (role === 'agent' ? 8 * MIB : MIB),
   }
 }
 
 /** Of the active manager. `access`: that of the door's own doorkeeper, which hears of every change at once. */
 export function createHandler(cluster: Cluster, access: Access, authority?: Signer): RpcHandler {
-  return createDoor((key, context, params) => call(cluster, { access, authority }, key, context, params))
+  const denied = (context: CallContext, name: SystemName, params: readonly XmlValue[]): Promise<void> => cluster.audit.answered(makeCall(context, wireOf(context), name, params), 'denied')
+  return createDoor((key, context, params) => call(cluster, { access, authority }, key, context, params), denied)
 }
 
 /** What a manager says that is not the active one: what it knows of who is, and to everything else the fault `not active`. */
@@ -69,10 +76,16 @@ export function createStandbyHandler(standby: Standby): RpcHandler {
   })
 }
 
-function createDoor(act: (key: ApiName, context: CallContext, params: readonly XmlValue[]) => Promise<XmlValue>): RpcHandler {
+/** `denied`: told of calls of the system family by who has no role at all. */
+function createDoor(
+  act: (key: ApiName, context: CallContext, params: readonly XmlValue[]) => Promise<XmlValue>, denied?: (context: CallContext, name: SystemName, params: readonly XmlValue[]) => Promise<void>,
+): RpcHandler {
   const handle: RpcHandler = async (context, name, params) => {
     if (isSystemName(name)) {
-      if (!callerOf(context.peer)) throw new Fault('denied', `${name} needs a certificate, a token or a user with a role`)
+      if (!callerOf(context.peer)) {
+        await denied?.(context, name, params)
+        throw new Fault('denied', `${name} needs a certificate, a token or a user with a role`)
+      }
       return systemCall(name, context, params, handle)
     }
     const key = apiNameOf(name)
@@ -80,6 +93,10 @@ function createDoor(act: (key: ApiName, context: CallContext, params: readonly X
     return act(key, context, params)
   }
   return handle
+}
+
+function wireOf({ path }: CallContext): 'json' | 'xml-rpc' {
+  return path.startsWith(JSON_PREFIX) ? 'json' : 'xml-rpc'
 }
 
 /** Who asks what, if it is well formed and this caller may ask it. */
@@ -92,13 +109,35 @@ function admit<N extends ApiName>(key: N, peer: Peer, params: readonly XmlValue[
   return { caller, given }
 }
 
+/** Whether a call of it has an entry in the audit log, however it ends; a denied one has, whatever it is. */
+function isAudited(key: ApiName): boolean {
+  return apiMethods[key].mutates || key === 'hostRegister' || key === 'hostJoin'
+}
+
+/** With its entry in the audit log, if it has one: in its own change, or else before it is answered. */
 async function call<N extends ApiName>(cluster: Cluster, own: Omit<Asked, 'caller'>, key: N, context: CallContext, params: readonly XmlValue[]): Promise<XmlValue> {
+  const noted = isAudited(key) ? callOf(context, wireOf(context), apiMethod(key), params) : undefined
+  try {
+    return await carryOut(noted ? { ...cluster, call: noted } : cluster, own, key, context, params)
+  } catch (thrown) {
+    const fault = thrown instanceof Fault ? thrown.fault : 'internal error'
+    if (!unnoted.includes(fault) && (noted ?? fault === 'denied')) await cluster.audit.answered(noted ?? callOf(context, wireOf(context), apiMethod(key), params), fault)
+    throw thrown
+  }
+}
+
+/** What can't be written down at the moment, and what has not ended. */
+const unnoted: readonly FaultName[] = ['state unavailable', 'not active', 'timed out']
+
+async function carryOut<N extends ApiName>(cluster: Cluster, own: Omit<Asked, 'caller'>, key: N, context: CallContext, params: readonly XmlValue[]): Promise<XmlValue> {
   const method = apiMethods[key] as unknown as ApiMethod<ApiParams<N>, ApiResult<N>>
   const { caller, given } = admit(key, context.peer, params)
   const standing = cluster.gate.standing()
   if ((method.mutates && standing !== 'active') || (standing === 'frozen' && key !== 'managerStatus' && key !== 'hostHeartbeat')) throw stateUnavailable(cluster)
   try {
-    return method.result.format(await handlers[key](cluster, given, context.signal, { caller, ...own }))
+    const answer = method.result.format(await handlers[key](cluster, given, context.signal, { caller, ...own }))
+    if (cluster.call) await cluster.audit.answered(cluster.call)
+    return answer
   } catch (thrown) {
     if (thrown instanceof EpochLost) throw staleEpoch(thrown)
     if (thrown instanceof DbError && (thrown.kind === 'unavailable' || cluster.gate.standing() !== 'active')) throw stateUnavailable(cluster)

@@ -4,6 +4,7 @@ import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { Fault } from '../../lib/faults.js'
 import { commonProtocol } from '../../lib/wire/protocol.js'
 import { HEARTBEAT_MS } from '../health/presence.js'
+import { changeNoted } from '../run/audit.js'
 import { online, stateUnavailable } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
 import { noteSeen } from '../run/up.js'
@@ -43,7 +44,7 @@ export async function hostRegister(cluster: Cluster, params: ApiParams<'hostRegi
     // 16 characters are the most that every initiator and target takes.
     chapUser: known?.chapUser ?? params.name, chapPassword: known?.chapPassword ?? cluster.random.hex(8),
   }
-  const added = await cluster.store.change(async (tx) => {
+  const added = await changeNoted(cluster, async (tx) => {
     await putHost(tx, host)
     if (!known) await tx.event({ kind: 'host added', about: 'host', name: host.name, text: `${host.roles.join(' and ')} at ${host.address}${host.zone === '' ? '' : `, zone ${host.zone}`}` })
     else if (known.bootId !== host.bootId) await tx.event({ kind: 'host booted', about: 'host', name: host.name, text: 'the host was started anew' })

@@ -1,6 +1,7 @@
 /** Idempotence for every mutating call: the first call records its intent under the request's id; a repeated one joins it. */
 import { createHash } from 'node:crypto'
 import { Fault } from '../../lib/faults.js'
+import { noteIn } from '../run/audit.js'
 import type { Cluster } from '../run/cluster.js'
 import { findRequest, finishRequestById, openRequest } from '../store/requests.js'
 import type { RequestRow } from '../store/requests.js'
@@ -37,10 +38,12 @@ export async function mutate<T>({ cluster, method, params, signal, intend, answe
     const intent = await intend(tx)
     await openRequest(tx, { id: params.request, method, digest, about: intent.about, nowMs: cluster.clock.nowMs() })
     if ('done' in intent) await finishRequestById(tx, params.request)
+    await noteIn(tx, cluster.call, 'done' in intent ? 'ok' : 'accepted', params.request)
     return intent
   }).catch((thrown: unknown) => {
     throw thrown instanceof EpochLost ? staleEpoch(thrown) : thrown
   })
+  if (cluster.call) cluster.call.noted ||= 'done' in begun ? 'ok' : 'kick' in begun ? 'accepted' : 'joined'
   if ('kick' in begun) cluster.work.kick(begun.kick, begun.about)
   if ('done' in begun) cluster.work.kick('repair', 'cluster')
   await ended(cluster, params.request, { method, signal, wait })

@@ -5,6 +5,7 @@ import type { ForeignSeen, Observation } from '../../lib/wire/agent.js'
 import type { Presence } from '../health/presence.js'
 import type { Store } from '../store/store.js'
 import type { Agents } from './agents.js'
+import type { AuditTrail, Call } from './audit.js'
 import type { LeaseGate, Managers } from './gate.js'
 import type { Progress } from './progress.js'
 import type { Settled } from './settled.js'
@@ -27,6 +28,9 @@ export interface Cluster {
   readonly work: Work
   readonly gate: LeaseGate
   readonly managers: Managers
+  readonly audit: AuditTrail
+  /** The call on whose behalf this is done: its first change carries its entry in the audit log. Absent: a turn. */
+  readonly call?: Call
   /** The newest observation of each host, and what is foreign there. Only hints: each turn that needs certainty looks itself. */
   readonly seen: Map<string, Observation>
   readonly foreign: Map<string, readonly ForeignSeen[]>

@@ -14,6 +14,7 @@ import { messageOf } from '../../lib/faults.js'
 import { agentMethods } from '../../lib/wire/agent.js'
 import type { HostRow } from '../state/rows.js'
 import type { Agents } from './agents.js'
+import { createAuditTrail, keepAudit } from './audit.js'
 import { createExclusively } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { diskTurn } from './disk-turn.js'
@@ -76,12 +77,13 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
     spare: gated((id) => spareTurn(cluster, id)),
   }, { clock, log, onEpochLost: options.onEpochLost })
   const cluster: Cluster = {
-    ...options, startedAt: clock.nowMs(), presence, work, seen: new Map(), foreign: new Map(), fenced: new Map(), waiting: new Map(), triedAgain: new Map(), shunned: new Map(), leaving: new Set(), readErrors: new Map(), progress: createProgress(), settled: createSettled(), exclusively: createExclusively(),
+    ...options, startedAt: clock.nowMs(), presence, work, audit: createAuditTrail(options), seen: new Map(), foreign: new Map(), fenced: new Map(), waiting: new Map(), triedAgain: new Map(), shunned: new Map(), leaving: new Set(), readErrors: new Map(), progress: createProgress(), settled: createSettled(), exclusively: createExclusively(),
   }
   const untold: PresenceChange[] = []
   const watching = guarded(() => patiently(() => watchPresence(cluster, untold, stopping.signal)))
   const taking = guarded(() => patiently(() => takeUp(cluster)))
   const pruning = guarded(() => prune(cluster, stopping.signal))
+  const auditing = guarded(() => keepAudit(cluster.audit, clock, log, stopping.signal))
 
   async function guarded(act: () => Promise<void>): Promise<void> {
     try {
@@ -108,8 +110,9 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
     cluster,
     async stop() {
       stopping.abort(new Error('the manager stops'))
-      await Promise.allSettled([watching, taking, pruning])
+      await Promise.allSettled([watching, taking, pruning, auditing])
       await work.stop()
+      await cluster.audit.end()
     },
   }
 }

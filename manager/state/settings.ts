@@ -30,6 +30,8 @@ export const settings = {
   'resync.per_server': { initial: 4, min: 1, max: 256, unit: 'copies', perVolume: false, help: 'copies that read from or write to one storage server at once' },
   'resync.per_head': { initial: 4, min: 1, max: 256, unit: 'copies', perVolume: false, help: 'copies that one head server does at once' },
   'resync.per_cluster': { initial: 64, min: 1, max: 100_000, unit: 'copies', perVolume: false, help: 'copies in the whole cluster at once' },
+  'audit.days': { initial: 365, min: 1, max: 36_500, unit: 'd', perVolume: false, help: 'entries of the audit log are kept so long, if they are not too many' },
+  'audit.entries': { initial: 200_000, min: 1000, max: 10_000_000, unit: 'entries', perVolume: false, help: 'so many entries of the audit log are kept, the newest' },
 } as const satisfies Readonly<Record<string, SettingSpec>>
 
 export type SettingName = keyof typeof settings

@@ -6,6 +6,7 @@ import { Fault, faults } from '../../lib/faults.js'
 import type { FaultName } from '../../lib/faults.js'
 import { textOf, wordOf } from './db.js'
 import type { Reader, Tx } from './db.js'
+import type { ChangeTx } from './store.js'
 
 export interface RequestRow {
   readonly id: string
@@ -54,10 +55,13 @@ export async function doomRequest(tx: Tx, about: string, failure: Fault): Promis
   await tx.run(`update requests set fault = ?, message = ? where about = ? and state = 'open'`, [failure.fault, failure.message, about])
 }
 
-/** Ends the open request about an object: failed when `failure` is given or it was doomed before, else done. */
-export async function finishRequest(tx: Tx, about: string, failure?: Fault): Promise<void> {
+/** Ends the open request about an object: failed when `failure` is given or it was doomed before, else done. The audit log gets the outcome. */
+export async function finishRequest(tx: ChangeTx, about: string, failure?: Fault): Promise<void> {
   if (failure) await doomRequest(tx, about, failure)
+  const open = await tx.all(`select id, method, fault from requests where about = ? and state = 'open'`, [about])
+  if (open.length === 0) return
   await tx.run(`update requests set state = case when fault = '' then 'done' else 'failed' end where about = ? and state = 'open'`, [about])
+  for (const row of open) await tx.audit({ kind: 'outcome', method: textOf(row, 'method'), request: textOf(row, 'id'), result: textOf(row, 'fault') || 'ok' })
 }
 
 /** Done at once: nothing is left to do after the transaction. */

@@ -7,6 +7,7 @@
  * Keys are ids made by the program; sizes are bytes; times are epoch milliseconds; lists are JSON text; booleans are 0 or 1.
  */
 import { createHash } from 'node:crypto'
+import { auditTables } from './audit.js'
 import { DbError, numberOf, textOf } from './db.js'
 import type { Db } from './db.js'
 
@@ -97,6 +98,7 @@ const migrations: readonly (readonly string[])[] = [
     `create table invitations (id text primary key, host text not null unique, hash text not null, created_at bigint not null, expires_at bigint not null, used_by text not null)`,
     `create table host_keys (host text primary key, digest text not null, since bigint not null)`,
   ],
+  auditTables,
 ]
 
 /** Migrations that take something away, or add what an older program leaves out: on what they make, and on all after it, no older program runs. */

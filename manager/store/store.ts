@@ -4,6 +4,9 @@
  */
 import { Fault } from '../../lib/faults.js'
 import type { Clock, Random } from '../../lib/ports.js'
+import { appendAudit, newestAudit } from './audit.js'
+import type { AuditNote } from './audit.js'
+import type { AuditAnchor } from '../../lib/audit.js'
 import { numberOf, textOf } from './db.js'
 import type { Db, Reader, Tx } from './db.js'
 
@@ -21,6 +24,14 @@ export interface EventWritten {
 
 export interface ChangeTx extends Tx {
   event(event: EventWritten): Promise<void>
+  /** Appends an entry to the audit log; it is there if, and only if, this change is. */
+  audit(note: AuditNote): Promise<void>
+}
+
+export interface StorePorts {
+  readonly clock: Clock
+  /** Told when the end of the audit log is not what this manager wrote last: nobody else may write it. */
+  readonly onAuditChanged?: (expected: AuditAnchor, found: AuditAnchor) => void
 }
 
 export interface Store {
@@ -36,11 +47,11 @@ export interface Store {
 const LEASE = 'manager'
 
 /** Takes the next epoch, whoever holds it. From here on every older manager's changes fail. */
-export async function takeOver(db: Db, holder: string, { clock, random }: { clock: Clock; random: Random }): Promise<Store> {
+export async function takeOver(db: Db, holder: string, { clock, random, ...others }: StorePorts & { readonly random: Random }): Promise<Store> {
   const incarnation = random.hex(8)
   const epoch = await newestEpoch(db) + 1
   if (!await claimEpoch(db, { epoch, incarnation }, holder, clock)) throw new EpochLost(`epoch ${epoch} is over before it began: another manager was faster`)
-  return openStore(db, { epoch, incarnation }, { clock })
+  return openStore(db, { epoch, incarnation }, { clock, ...others })
 }
 
 /** The highest epoch of the database; 0: there was none. */
@@ -64,13 +75,17 @@ export async function claimEpoch(db: Db, { epoch, incarnation }: { epoch: number
 }
 
 /** State as the holder of this epoch changes it. */
-export function openStore(db: Db, { epoch, incarnation }: { epoch: number; incarnation: string }, { clock }: { clock: Clock }): Store {
+export function openStore(db: Db, { epoch, incarnation }: { epoch: number; incarnation: string }, { clock, onAuditChanged }: StorePorts): Store {
   const waiters = new Set<() => void>()
+  /** What this manager wrote last into the audit log; undefined while it is not known. */
+  let auditEnd: AuditAnchor | undefined
   return {
     epoch,
     read: db,
     async change(work) {
+      let appended: AuditAnchor | undefined
       const result = await db.tx(async (tx) => {
+        appended = undefined // an engine may run it again
         const row = await tx.get(`select epoch, holder, incarnation from lease where name = ?${tx.forShare}`, [LEASE])
         if (!row || numberOf(row, 'epoch') !== epoch || textOf(row, 'incarnation') !== incarnation) {
           throw new EpochLost(`epoch ${epoch} is over: ${row ? `${textOf(row, 'holder')} has epoch ${numberOf(row, 'epoch')}` : 'the lease is gone'}`)
@@ -81,8 +96,23 @@ export function openStore(db: Db, { epoch, incarnation }: { epoch: number; incar
             await tx.run('insert into events (seq, at_ms, kind, about, name, text) values ((select coalesce(max(seq), 0) + 1 from events), ?, ?, ?, ?, ?)',
               [clock.nowMs(), kind, about, name, text])
           },
+          async audit(note) {
+            const now = { atMs: clock.nowMs(), epoch }
+            if (!appended) {
+              appended = await newestAudit(tx)
+              if (auditEnd && (auditEnd.seq !== appended.seq || auditEnd.hash !== appended.hash)) {
+                onAuditChanged?.(auditEnd, appended)
+                appended = await appendAudit(tx, { kind: 'alarm', params: JSON.stringify({ expected: auditEnd, found: appended }) }, now, appended)
+              }
+            }
+            appended = await appendAudit(tx, note, now, appended)
+          },
         })
+      }).catch((thrown: unknown) => {
+        if (appended) auditEnd = undefined // the commit may have taken effect all the same
+        throw thrown
       })
+      auditEnd = appended ?? auditEnd
       for (const wake of [...waiters]) wake()
       return result
     },

@@ -20,6 +20,7 @@ import { startRpcServer } from '../../lib/rpc/server.js'
 import type { RpcServer } from '../../lib/rpc/server.js'
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
 import { createAccess } from '../../manager/access/access.js'
+import { strangerCall } from '../../manager/api/audited.js'
 import { apiDoor, createHandler } from '../../manager/api/door.js'
 import type { Cluster } from '../../manager/run/cluster.js'
 import { startCluster } from '../../manager/run/loop.js'
@@ -65,7 +66,7 @@ export interface ManagerRig {
   client(caller: Caller): RpcClient
   /** Calls as an admin would, or as the agent for an agent's methods; a mutating call gets a request id. */
   call<N extends ApiName>(name: N, params: Omit<ApiParams<N>, 'request'>): Promise<ApiResult<N>>
-  /** Everything that the database holds, in one number. */
+  /** Everything that the database holds, but the audit log, in one number. */
   state(): Promise<string>
   /** Waits until no turn is about to do anything. */
   settle(): Promise<void>
@@ -105,7 +106,8 @@ export async function startManager({ servers = 3, volumes = 3, deadlineMs = 10_0
     onEpochLost: (lost) => { throw lost },
   })
   const access = createAccess({ db, ...ports, clock: accessClock, log, costs: { user: quick, token: quick } })
-  const server = await startRpcServer({ host: '127.0.0.1', port: 0, tls: own, log, closeGraceMs: 200, deadlineMs, ...apiDoor(createHandler(running.cluster, access, createSigner(run, authority)), access) })
+  const onStranger = (peer: string, reason: string): void => { void running.cluster.audit.answered(strangerCall(peer, reason), 'denied') }
+  const server = await startRpcServer({ host: '127.0.0.1', port: 0, tls: own, log, closeGraceMs: 200, deadlineMs, onStranger, ...apiDoor(createHandler(running.cluster, access, createSigner(run, authority)), access) })
   address = server.url
   const clients = new Map<Caller, RpcClient>()
   const tls = (caller: Caller): TlsMaterial => certificates.get(caller) ?? own
@@ -164,6 +166,7 @@ async function digestOf(db: Db): Promise<string> {
   const hash = createHash('sha256')
   for (const row of await db.all(`select name from sqlite_master where type = 'table' order by name`)) {
     const table = textOf(row, 'name')
+    if (table === 'audit') continue // who was refused leaves a trace there, and nowhere else
     hash.update(`${table}\n${JSON.stringify(await db.all(`select * from ${table} order by 1, 2`))}\n`)
   }
   return hash.digest('hex')

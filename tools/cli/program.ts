@@ -1,5 +1,6 @@
 /** All commands of `vsky`. Nouns first, then verbs; answers for people, or `--json` with the fields of lib/api/views.ts. */
 import { Command } from 'commander'
+import { auditCommands } from './audit.js'
 import { completionCommands } from './completion.js'
 import { contextOf } from './context.js'
 import { credentialCommands } from './credential.js'
@@ -23,7 +24,7 @@ export function createProgram(): Command {
     .option('--token-file <file>', 'a token, instead of a certificate: of the folder only ca.pem is read then (default: $VSKY_TOKEN_FILE)').option('--timeout <seconds>', 'for one call, repeating it included', '120')
     .addHelpText('after', `\nWithout option and environment, manager, tls_dir and token_file are taken from ${settingsFile}. NO_COLOR turns colours off.\nExit codes: 0 done; ${Object.entries(exitCodes).map(([name, code]) => `${code} ${name}`).join('; ')}.`)
   const context = (): ReturnType<typeof contextOf> => contextOf(program)
-  for (const add of [hostCommands, diskCommands, volumeCommands, legCommands, eventCommands, jobCommands, settingCommands, managerCommands, credentialCommands, statusCommands, completionCommands]) add(program, context)
+  for (const add of [hostCommands, diskCommands, volumeCommands, legCommands, eventCommands, jobCommands, auditCommands, settingCommands, managerCommands, credentialCommands, statusCommands, completionCommands]) add(program, context)
   allowGlobalsEverywhere(program, program)
   return program
 }

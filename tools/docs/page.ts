@@ -58,7 +58,7 @@ after 10 failures from one address, or 20 for one name, \`too many attempts\`, u
   lost the answer simply asks again. A call waits 25 s for its work, then answers \`timed out\`: the work goes on, and the same call waits for it again.
   With \`wait: false\` the answer comes as soon as the work is accepted.
 - **Lists** give at most \`limit\` rows (default and most ${PAGE_MAX}) in the order of a key. The next ones are those \`after\` the key of the last row; a page that is
-  not full is the last. Keys: ${Object.keys(cursors).map((key) => `\`${apiMethods[key as keyof typeof cursors].name}\` ${keyOf(key)}`).join(', ')}; events go by \`seq\`. Filters hold before rows are counted.
+  not full is the last. Keys: ${Object.keys(cursors).map((key) => `\`${apiMethods[key as keyof typeof cursors].name}\` ${keyOf(key)}`).join(', ')}; events and the audit log go by \`seq\`. Filters hold before rows are counted.
 - **Bounds** on a request: 1 MiB (8 MiB of an agent), 64 levels, 1,000,000 values, names of 128 characters, 5 s for its head and 15 s for all of it,
   ${MULTICALL_MAX} calls in a multicall, 64 calls of one caller at once, 512 connections from one address.`
 

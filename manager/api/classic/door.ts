@@ -8,8 +8,10 @@ import { WireFault, startRpcServer } from '../../../lib/rpc/server.js'
 import type { RpcHandler, RpcServer } from '../../../lib/rpc/server.js'
 import type { XmlValue } from '../../../lib/rpc/xmlrpc.js'
 import type { Cluster } from '../../run/cluster.js'
+import { DbError } from '../../store/db.js'
 import { EpochLost, staleEpoch } from '../../store/store.js'
-import { classicFault, noCall, refusal } from './faults.js'
+import { makeCall } from '../audited.js'
+import { classicFault, errnoName, noCall, refusal } from './faults.js'
 import { numberAll } from './ids.js'
 import { listEvents, listHeadServers, listPhysicalDisks, listStorageServers } from './inventory.js'
 import { notifyBadBlocks, notifyFailure, shutdownAll } from './notify.js'
@@ -50,20 +52,24 @@ const methods: Readonly<Record<string, { readonly run: ClassicMethod; readonly r
 export const classicMethodNames: readonly string[] = Object.keys(methods)
 
 export function createClassicHandler(cluster: Cluster, rules: ClassicRules): RpcHandler {
-  return async ({ peer, requestId, signal }, name, params) => {
+  return async (context, name, params) => {
     if (name.startsWith('system.')) return introspect(name, params)
     const method = Object.hasOwn(methods, name) ? methods[name] : undefined
     if (!method) throw noCall('Exception', `method "${name.slice(0, 100)}" is not supported`)
-    const members = membersOf(name, params)
-    if (versionOf(members) !== API_VERSION) throw refusal('EPROTO', `ver must be ${API_VERSION}`)
+    const { peer, requestId } = context
+    const call = method.changes ? makeCall(context, 'classic', name, params) : undefined
     try {
+      const members = membersOf(name, params)
+      if (versionOf(members) !== API_VERSION) throw refusal('EPROTO', `ver must be ${API_VERSION}`)
       await numberAll(cluster)
-      const result = await method.run(cluster, members, signal, rules)
-      if (method.changes) cluster.log.info('a classic call', { method: name, peer: peer.address })
+      const result = await method.run(call ? { ...cluster, call } : cluster, members, context.signal, rules)
+      if (call) await cluster.audit.answered(call)
+      if (call) cluster.log.info('a classic call', { method: name, peer: peer.address })
       return result
     } catch (thrown) {
       if (thrown instanceof EpochLost) throw staleEpoch(thrown)
-      if (method.changes && thrown instanceof WireFault) cluster.log.info('a classic call was refused', { method: name, peer: peer.address, fault: String(thrown.code), text: thrown.message })
+      if (call && !(thrown instanceof DbError)) await cluster.audit.answered(call, thrown instanceof WireFault ? errnoName(thrown.code) : 'internal error')
+      if (call && thrown instanceof WireFault) cluster.log.info('a classic call was refused', { method: name, peer: peer.address, fault: String(thrown.code), text: thrown.message })
       else if (!(thrown instanceof WireFault)) cluster.log.error('a classic call failed', { method: name, request: requestId, error: messageOf(thrown) })
       throw thrown
     }

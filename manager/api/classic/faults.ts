@@ -9,6 +9,11 @@ import { WireFault } from '../../../lib/rpc/server.js'
 export const errno = { ENOENT: 2, EAGAIN: 11, EBUSY: 16, EEXIST: 17, EINVAL: 22, ENOSPC: 28, EPROTO: 71, EOPNOTSUPP: 95, ETIMEDOUT: 110, EHOSTDOWN: 112 } as const
 export type Errno = keyof typeof errno | 'internal'
 
+/** `EBUSY` for 16; of a number without a name the number. */
+export function errnoName(code: number): string {
+  return Object.entries(errno).find(([, number]) => number === code)?.[0] ?? `fault ${code}`
+}
+
 export function refusal(name: Errno, why: string): WireFault {
   return name === 'internal' ? new WireFault(500, `Internal Server Error: ${why}`) : new WireFault(errno[name], `${name}: ${why}`)
 }

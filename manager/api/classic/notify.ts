@@ -4,6 +4,7 @@
  */
 import type { XmlValue } from '../../../lib/rpc/xmlrpc.js'
 import { leaveBehindLegs } from '../../run/attach.js'
+import { changeNoted } from '../../run/audit.js'
 import { online } from '../../run/cluster.js'
 import type { Cluster } from '../../run/cluster.js'
 import { loadFacts } from '../../run/facts.js'
@@ -37,7 +38,7 @@ async function hostFailed(cluster: Cluster, what: 'head' | 'server', id: number,
   if (!host || host.row.duty === 'failed') return 0
   const { name } = host.row
   if (online(cluster, name)) {
-    await cluster.store.change(async (tx) => {
+    await changeNoted(cluster, async (tx) => {
       await setRegistered(tx, what, name, '')
       await tx.event({ kind: 'failure told, not believed', about: 'host', name, text: 'a classic client tells that it has failed; its agent answers' })
     })
@@ -62,8 +63,9 @@ async function extentFailed(cluster: Cluster, id: number): Promise<XmlValue> {
   const { extent, volume } = found
   if (volume.phase === 'detached' || extent.leg !== 'insync') return 0
   if (volume.phase !== 'attached') throw refusal('internal', `${volume.name} is ${volume.phase}: tell it again when that is over`)
+  await changeNoted(cluster, () => Promise.resolve()) // what follows is a turn's change
   const kept = await leaveBehindLegs(cluster, await loadFacts(cluster.store.read, volume), new Map([[extent.id, 'a classic client tells that it has failed']]))
-  if (kept) await cluster.store.change((tx) => tx.event({ kind: 'failure told, leg kept', about: 'volume', name: volume.name, text: kept.message }))
+  if (kept) await changeNoted(cluster, (tx) => tx.event({ kind: 'failure told, leg kept', about: 'volume', name: volume.name, text: kept.message }))
   cluster.work.kick('volume', volume.id)
   cluster.work.kick('repair', 'cluster')
   return 0
@@ -89,7 +91,7 @@ export async function notifyBadBlocks(cluster: Cluster, members: Members): Promi
   if (numbers.some((block) => block === undefined || block < 0 || block >= disk.capacity)) throw refusal('EINVAL', `blocks: numbers from 0 to ${disk.capacity - 1} are needed`)
   if (numbers.length === 0 || disk.priority === priorities.faulty) return 0
   const bad = new Set(numbers).size
-  await cluster.store.change(async (tx) => {
+  await changeNoted(cluster, async (tx) => {
     for (let left = bad; left > 0; left -= 1) await countReadError(tx, disk.row.id)
     await tx.event({ kind: 'bad blocks told', about: 'disk', name: `${disk.server.row.name}:${disk.row.device}`, text: `a classic client tells of ${bad} bad blocks` })
   })
@@ -99,7 +101,7 @@ export async function notifyBadBlocks(cluster: Cluster, members: Members): Promi
 /** Nothing stops by it. Detached volumes lose nothing when their servers go; what is told here is that nothing new may be begun until the agents have been started anew. */
 export async function shutdownAll(cluster: Cluster): Promise<XmlValue> {
   const { heads, servers, disks } = await loadFleet(cluster)
-  await cluster.store.change(async (tx) => {
+  await changeNoted(cluster, async (tx) => {
     const attached = (await allVolumes(tx)).filter((volume) => volume.phase !== 'detached' && volume.phase !== 'creating')
     if (attached.length > 0) throw refusal('EBUSY', `attached: ${attached.slice(0, 8).map((volume) => volume.name).join(', ')}${attached.length > 8 ? ` and ${attached.length - 8} more` : ''}`)
     for (const [what, hosts] of [['head', heads], ['server', servers]] as const) for (const { row, priority } of hosts) if (takesExtents(priority)) await setHalted(tx, what, row.name, row.incarnation)

@@ -5,6 +5,7 @@
  */
 import { apiMethods } from '../../../lib/api/methods.js'
 import type { XmlValue } from '../../../lib/rpc/xmlrpc.js'
+import { changeNoted } from '../../run/audit.js'
 import { online } from '../../run/cluster.js'
 import type { Cluster } from '../../run/cluster.js'
 import { dropRole, extentsOnDisk, forgetNumber, forgetTombstones, numbersOf, setRegistered } from '../../store/classic.js'
@@ -43,7 +44,7 @@ async function register(cluster: Cluster, what: 'head' | 'server', all: readonly
   const asIt = host.priority === priorities.offline || host.priority === priorities.halt
   if (!asIt && host.number.registered === host.row.bootId) throw refusal('EEXIST', `${host.row.name} is registered, and in use`)
   if (host.row.duty === 'failed') await inClassicWords(patiently(cluster, signal, (request) => hostUse(cluster, { host: host.row.name, request }, signal)))
-  await cluster.store.change((tx) => setRegistered(tx, what, host.row.name, host.row.bootId))
+  await changeNoted(cluster, (tx) => setRegistered(tx, what, host.row.name, host.row.bootId))
   return host.id
 }
 
@@ -63,7 +64,7 @@ export async function registerPhysicalDisk(cluster: Cluster, members: Members, s
   await numberAll(cluster)
   const number = (await numbersOf(cluster.store.read, 'disk')).get(made.id)
   if (!number) throw refusal('internal', `${server.row.name}:${device} was removed as soon as it was added`)
-  await cluster.store.change((tx) => setRegistered(tx, 'disk', made.id, server.row.bootId))
+  await changeNoted(cluster, (tx) => setRegistered(tx, 'disk', made.id, server.row.bootId))
   return number.id
 }
 
@@ -72,7 +73,7 @@ async function registerAgain(cluster: Cluster, disk: ClassicDisk): Promise<XmlVa
   if (disk.priority === priorities.faulty) throw refusal('EEXIST', `${name} has failed; delete it, or take it into use with vsky disk use`)
   if (disk.priority === priorities.offline) throw refusal('EHOSTDOWN', `${name} is ${disk.row.state}${disk.row.problem === '' ? '' : `: ${disk.row.problem}`}`)
   if (disk.priority !== priorities.halt && disk.number.registered === disk.server.row.bootId) throw refusal('EEXIST', `${name} is registered, and in use`)
-  await cluster.store.change((tx) => setRegistered(tx, 'disk', disk.row.id, disk.server.row.bootId))
+  await changeNoted(cluster, (tx) => setRegistered(tx, 'disk', disk.row.id, disk.server.row.bootId))
   return disk.id
 }
 
@@ -87,7 +88,7 @@ export async function deletePhysicalDisk(cluster: Cluster, members: Members, sig
     await inClassicWords(patiently(cluster, signal, (request) => diskRemove(cluster, { disk: disk.row.id, request }, signal)))
     return 0
   }
-  await cluster.store.change((tx) => forgetDisk(tx, disk))
+  await changeNoted(cluster, (tx) => forgetDisk(tx, disk))
   return 0
 }
 
@@ -131,7 +132,7 @@ export async function deleteStorageServer(cluster: Cluster, members: Members): P
 /** Its agent may register it again: it is then a new one, with a new number. */
 async function deleteRole(cluster: Cluster, { row }: ClassicHost, what: Extract<Numbered, 'head' | 'server'>, clear: (tx: ChangeTx) => Promise<void>): Promise<void> {
   const role = what === 'head' ? 'head' : 'storage'
-  await cluster.store.change(async (tx) => {
+  await changeNoted(cluster, async (tx) => {
     await clear(tx)
     await forgetNumber(tx, what, row.name)
     await dropRole(tx, row, role)

@@ -31,13 +31,14 @@ describe('a manager that can\'t renew its lease', () => {
     const read: typeof store.read = { all: (sql, params) => reading?.() ?? db.all(sql, params), get: (sql, params) => reading?.() ?? db.get(sql, params) }
     cluster = {
       name: 'mgr1', store: { ...store, read }, gate: { standing: () => standing, open: () => Promise.resolve() }, presence: createPresence(), clock: systemClock, log: silent, foreign: new Map(), fenced: new Map(), seen: new Map(),
+      audit: { answered: () => Promise.resolve(), flush: () => Promise.resolve(), keep: () => Promise.resolve(), end: () => Promise.resolve() },
       work: { kick: () => undefined, busy: () => 0, stop: () => Promise.resolve() },
     } as unknown as Cluster // what these calls look at
   })
   afterEach(() => db.close())
 
   function call(method: string, params: Readonly<Record<string, string | number | boolean>>, role = 'admin'): Promise<unknown> {
-    const context = { peer: { commonName: role === 'agent' ? 'st1' : 'x', role }, requestId: '', signal: new AbortController().signal } as unknown as CallContext
+    const context = { peer: { commonName: role === 'agent' ? 'st1' : 'x', role }, path: '/RPC2', requestId: '', signal: new AbortController().signal } as unknown as CallContext
     return createHandler(cluster, createAccess({ db: cluster.store.read, clock: systemClock, random: systemRandom, log: silent }))(context, method, [params]).catch((thrown: unknown) => (thrown as { readonly fault?: string }).fault ?? String(thrown))
   }
   const beat = (): Promise<unknown> => call('vsky.host.heartbeat', { name: 'st1', bootId: 'b', incarnation: 'i', changed: 0 }, 'agent')

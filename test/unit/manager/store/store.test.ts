@@ -114,7 +114,7 @@ onEachEngine('the SQL door', (engine) => {
     await db.tx((tx) => openRequest(tx, { id: 'request1', method: 'm', digest: 'd', about: 'v', nowMs: 1 }))
     await db.tx((tx) => doomRequest(tx, 'v', new Fault('wrong device', 'not the one')))
     expect((await findRequest(db, 'request1'))?.outcome.state).to.equal('open')
-    await db.tx((tx) => finishRequest(tx, 'v'))
+    await (await takeOver(db, 'mgr1', ports)).change((tx) => finishRequest(tx, 'v'))
     expect((await findRequest(db, 'request1'))?.outcome).to.deep.equal({ state: 'failed', fault: 'wrong device', message: 'not the one' })
   })
 })

@@ -1,0 +1,154 @@
+import { expect } from 'chai'
+import { createAuditCheck } from '../../../../lib/audit.js'
+import { apiMethods } from '../../../../lib/api/methods.js'
+import type { AuditEntryView } from '../../../../lib/api/views.js'
+import { Fault } from '../../../../lib/faults.js'
+import { createRpcClient } from '../../../../lib/rpc/client.js'
+import { flag, secret, struct, text } from '../../../../lib/rpc/shape.js'
+import type { CallContext } from '../../../../lib/rpc/server.js'
+import type { XmlValue } from '../../../../lib/rpc/xmlrpc.js'
+import { createClassicHandler } from '../../../../manager/api/classic/door.js'
+import { callOf, paramsNoted } from '../../../../manager/api/audited.js'
+import { json } from '../../../support/json.js'
+import { startManager } from '../../../support/manager.js'
+import type { ManagerRig } from '../../../support/manager.js'
+
+describe('the audit log of calls', function () {
+  this.timeout(60_000)
+  let rig: ManagerRig
+  let from = 0
+  before(async () => { rig = await startManager() })
+  after(async () => { await rig.stop() })
+  beforeEach(async () => {
+    await rig.settle()
+    from = (await rig.call('auditHead', {})).seq
+  })
+
+  const entries = (): Promise<readonly AuditEntryView[]> => rig.call('auditList', { after: from, limit: 1000 })
+  const called = async (caller: 'viewer' | 'operator' | 'admin' | 'agent', method: string, params: XmlValue): Promise<string> => rig.client(caller).call(method, [params]).then(() => 'ok', (thrown: unknown) => (thrown instanceof Fault ? thrown.fault : String(thrown)))
+
+  it('says of a call that changed something who, from where, through which door, what, and how it ended', async () => {
+    expect(await called('operator', 'vsky.setting.set', { name: 'repair.grace', value: 5, request: 'set-it-1' })).to.equal('ok')
+    const [entry, ...more] = await entries()
+    expect(more).to.deep.equal([])
+    expect(entry).to.deep.include({ kind: 'call', who: 'operator', role: 'operator', proof: 'certificate', peer: '127.0.0.1', door: 'xml-rpc', method: 'vsky.setting.set', params: '{"name":"repair.grace","value":5}', result: 'ok', request: 'set-it-1', epoch: 1 })
+    expect(entry?.logId).to.match(/^[0-9a-f]{16}$/)
+    expect((await json(rig, 'admin', 'vsky.setting.set', { name: 'repair.grace', value: 6, request: 'set-it-2' })).status).to.equal(200)
+    expect((await entries())[1]).to.deep.include({ who: 'admin', door: 'json', request: 'set-it-2' })
+  })
+
+  it('says of work that takes time that it was accepted, and how it ended', async () => {
+    expect(await called('operator', 'vsky.volume.create', { name: 'aud1', bytes: '1048576', request: 'make-it-1' })).to.equal('ok')
+    expect((await entries()).map(({ kind, who, method, result, request }) => [kind, who, method, result, request])).to.deep.equal([
+      ['call', 'operator', 'vsky.volume.create', 'accepted', 'make-it-1'], ['outcome', '', 'vsky.volume.create', 'ok', 'make-it-1'],
+    ])
+  })
+
+  it('has one entry of a call that is repeated with its request id, while it is under way and afterwards', async () => {
+    const params = { name: 'aud2', bytes: '1048576', request: 'twice-0001' }
+    await Promise.all([called('operator', 'vsky.volume.create', params), called('operator', 'vsky.volume.create', params)])
+    await called('admin', 'vsky.volume.create', params)
+    expect((await entries()).map(({ kind, result }) => `${kind} ${result}`)).to.deep.equal(['call accepted', 'outcome ok'])
+    expect(await called('operator', 'vsky.volume.create', { ...params, name: 'other' })).to.equal('request reused')
+    expect((await entries()).map(({ kind, result }) => `${kind} ${result}`).slice(2)).to.deep.equal(['call request reused'])
+  })
+
+  it('has an entry of a call that was refused, and of one that was denied, even a question', async () => {
+    expect(await called('operator', 'vsky.volume.delete', { volume: 'nope', request: 'no-such-1' })).to.equal('unknown volume')
+    expect(await called('operator', 'vsky.volume.delete', { volume: 7, request: 'no-such-2' })).to.equal('bad parameter')
+    expect(await called('viewer', 'vsky.volume.delete', { volume: 'v3', request: 'no-right-1' })).to.equal('denied')
+    expect(await called('agent', 'vsky.volume.list', {})).to.equal('denied')
+    expect(await called('operator', 'vsky.audit.list', {})).to.equal('denied')
+    expect((await json(rig, 'viewer', 'vsky.host.fail', { host: 'st1', force: true, request: 'no-right-2' })).status).to.equal(403)
+    expect((await entries()).map(({ who, door, method, params, result }) => [who, door, method, params, result])).to.deep.equal([
+      ['operator', 'xml-rpc', 'vsky.volume.delete', '{"volume":"nope"}', 'unknown volume'], ['operator', 'xml-rpc', 'vsky.volume.delete', '{"volume":7}', 'bad parameter'],
+      ['viewer', 'xml-rpc', 'vsky.volume.delete', '{"volume":"v3"}', 'denied'], ['st1', 'xml-rpc', 'vsky.volume.list', '{}', 'denied'], ['operator', 'xml-rpc', 'vsky.audit.list', '{}', 'denied'],
+      ['viewer', 'json', 'vsky.host.fail', '{"host":"st1","force":true}', 'denied'],
+    ])
+  })
+
+  it('has an entry of each call of a multicall, and none of questions', async () => {
+    await rig.client('viewer').call('system.multicall', [[{ methodName: 'vsky.host.list', params: [{}] }, { methodName: 'vsky.disk.fail', params: [{ disk: 'x', request: 'multi-001' }] }]])
+    expect((await entries()).map(({ who, method, result }) => [who, method, result])).to.deep.equal([['viewer', 'vsky.disk.fail', 'denied']])
+  })
+
+  it('has an entry of a failed login: a certificate of another authority', async () => {
+    const stranger = await startManager({ servers: 0, volumes: 0 })
+    const client = createRpcClient({ url: rig.server.url, tls: { ...stranger.tls('admin'), ca: rig.tls('admin').ca } })
+    try {
+      await client.call('vsky.host.list', [{}]).catch(() => undefined)
+      let found = await entries()
+      for (let turn = 0; turn < 100 && found.length === 0; turn += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        found = await entries()
+      }
+      expect(found.length).to.be.greaterThan(0)
+      expect(found[0]).to.deep.include({ kind: 'call', who: '', door: 'tls', peer: '127.0.0.1', method: 'handshake', result: 'denied' })
+      expect(found[0]?.params).to.match(/"reason":"[A-Z_]+"/)
+    } finally {
+      client.close()
+      await stranger.stop()
+    }
+  })
+
+  it('has an entry of what a classic client did, in its own words', async () => {
+    const handle = createClassicHandler(rig.cluster, { stepGb: 1 })
+    const context: CallContext = { peer: { address: '10.0.0.7' }, path: '/', requestId: 'f00d', signal: new AbortController().signal, classic: true }
+    const call = async (method: string, members: Readonly<Record<string, XmlValue>>): Promise<unknown> => handle(context, method, [{ ver: 5, ...members }]).catch((thrown: unknown) => (thrown as { readonly code: number }).code)
+    expect(await call('createLogicalVolume', { lvolname: 'cls1', capacity: 1, redundancy: 2 })).to.be.a('number')
+    await call('detachLogicalVolume', { lvolname: 'cls1' })
+    expect(await call('deleteLogicalVolume', { lvolname: 'nope' })).to.equal(2)
+    await call('listLogicalVolumes', {})
+    await rig.settle()
+    expect((await entries()).map(({ kind, who, proof, peer, door, method, result }) => [kind, who, proof, peer, door, method, result])).to.deep.equal([
+      ['call', '', '', '10.0.0.7', 'classic', 'createLogicalVolume', 'accepted'], ['outcome', '', '', '', '', 'vsky.volume.create', 'ok'],
+      ['call', '', '', '10.0.0.7', 'classic', 'detachLogicalVolume', 'ok'], ['call', '', '', '10.0.0.7', 'classic', 'deleteLogicalVolume', 'ENOENT'],
+    ])
+    expect((await entries())[0]?.params).to.equal('{"ver":5,"lvolname":"cls1","capacity":1,"redundancy":2}')
+  })
+
+  it('counts what one caller has refused again and again, instead of a commit for each', async () => {
+    for (let each = 0; each < 130; each += 1) await called('viewer', 'vsky.disk.fail', { disk: 'x', request: `again-${each}000` })
+    const mine = async (): Promise<readonly AuditEntryView[]> => (await entries()).filter((entry) => entry.who === 'viewer')
+    expect((await mine()).length).to.be.within(90, 100)
+    expect(await called('operator', 'vsky.disk.fail', { disk: 'x', request: 'another-1' }), 'others are not held up').to.equal('unknown disk')
+    expect((await entries()).at(-1)).to.deep.include({ who: 'operator' })
+    await rig.cluster.audit.end()
+    const last = (await mine()).at(-1)
+    expect(last).to.deep.include({ kind: 'refusals', role: 'viewer' })
+    expect((JSON.parse(last?.params ?? '{}') as { calls: number }).calls).to.be.within(30, 45)
+  })
+
+  it('fits from its first entry to its last, after all that', async () => {
+    const check = createAuditCheck([await rig.call('auditHead', {})])
+    for (const entry of await rig.call('auditList', { limit: 1000 })) check.add(entry)
+    expect(check.end()).not.to.have.property('problem')
+  })
+
+  it('has no secret of a host in it, though passwords were made and used', async () => {
+    const secrets = (await rig.cluster.store.read.all('select chap_password from hosts')).map((row) => String(row.chap_password))
+    expect(secrets.length).to.be.greaterThan(3)
+    const all = JSON.stringify(await rig.call('auditList', { limit: 1000 })) + rig.lines.join('')
+    for (const password of secrets) expect(all).not.to.contain(password)
+  })
+})
+
+describe('the parameters that the audit log shows', () => {
+  const context = { peer: { address: 'x', commonName: 'anna', role: 'admin' }, path: '/RPC2', requestId: 'r' } as unknown as CallContext
+  const method = { ...apiMethods.settingSet, params: struct({ name: text(), pin: secret(text()), force: flag() }) } as never
+
+  it('are the method\'s own, without those that it calls secret, nor any whose name says that it is', () => {
+    const call = callOf(context, 'json', method, [{ name: 'a', pin: 'S3CRET', force: true, request: 'req-00001', chapPassword: 'S3CRET', other: 'S3CRET' }])
+    expect([call.params, call.request]).to.deep.equal(['{"name":"a","pin":"(secret)","force":true}', 'req-00001'])
+    const noted = paramsNoted([{ name: 'a', token: 'S3CRET', passwd: 'S3CRET', userPassword: 'S3CRET', CHAP: 'S3CRET', deep: { join_token: 'S3CRET', list: [{ secret: 'S3CRET' }] } }])
+    expect(noted).to.contain('(secret)').and.not.contain('S3CRET')
+  })
+
+  it('are short, whatever was sent, and say nothing of what is no struct', () => {
+    const huge = 'x'.repeat(100_000)
+    expect(paramsNoted([{ a: huge, b: Array.from({ length: 10_000 }, () => huge), c: { d: { e: { f: huge } } } }]).length).to.be.at.most(4000)
+    expect(paramsNoted([{ a: 2n ** 60n, b: new Date(0), c: new Uint8Array(9), d: null }])).to.equal('{"a":"1152921504606846976","b":"1970-01-01T00:00:00.000Z","c":"(9 bytes)","d":null}')
+    expect([paramsNoted(['S3CRET']), paramsNoted([]), paramsNoted([{}, {}])]).to.deep.equal(['{"parameters":1}', '{}', '{"parameters":2}'])
+    expect(paramsNoted([JSON.parse('{"__proto__":{"x":1},"a":"\\ud800"}') as XmlValue])).to.be.a('string')
+  })
+})
