@@ -1,6 +1,6 @@
 /** Who is at the other end of a connection, as far as the connection itself proves it. */
 import type { IncomingMessage } from 'node:http'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { DetailedPeerCertificate, PeerCertificate } from 'node:tls'
 import { digestOfKey } from '../host/pki.js'
@@ -39,6 +39,12 @@ function readPeer(socket: Socket): Peer {
   if (!(socket instanceof TLSSocket) || !socket.authorized) return { address }
   const { publicKey } = socket.getPeerX509Certificate() ?? {}
   return { address, ...subjectOf(socket.getPeerCertificate()), ...(publicKey ? { keyDigest: digestOfKey(publicKey) } : {}) }
+}
+
+/** From where a handshake came that failed: its own socket is closed by then, and only the one below it still knows. */
+export function refusedAddress(socket: Socket): string {
+  const below: unknown = Reflect.get(socket, '_parent') // Node has no public way to it
+  return socket.remoteAddress ?? (below instanceof Socket ? below.remoteAddress : undefined) ?? 'unknown'
 }
 
 /** Why a handshake failed, when that was for want of a good certificate; undefined for one that broke off for another reason. */

@@ -23,7 +23,7 @@ import { identified, strangerness } from './server-credentials.js'
 import type { Doorkeeper } from './server-credentials.js'
 import { listenOn } from './server-listen.js'
 import type { RpcAddress } from './server-listen.js'
-import { createPeerCount, nameOfPeer, peerOf, refusalOf } from './server-peer.js'
+import { createPeerCount, nameOfPeer, peerOf, refusalOf, refusedAddress } from './server-peer.js'
 import type { Peer } from './server-peer.js'
 import type { XmlRpcLimits, XmlValue } from './xmlrpc-value.js'
 
@@ -159,7 +159,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     else socket.destroy()
   })
   const refused = (socket: Socket, reason: string, told: string | undefined): void => {
-    const address = socket.remoteAddress ?? 'unknown'
+    const address = refusedAddress(socket)
     log.info('a client was refused at the handshake', { peer: address, reason })
     if (told !== undefined) options.onStranger?.(address, told)
   }

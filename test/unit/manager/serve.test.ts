@@ -130,6 +130,31 @@ describe('managers on one database', function () {
     }
   })
 
+  it('lose no entry of the audit log when one is killed between its commit and its answer, and have none twice when it is asked again', async () => {
+    start('mgr1')
+    await until('mgr1', (now) => now.state === 'active')
+    const set = (at: number): Promise<unknown> => call('mgr1', 'vsky.setting.set', { name: 'repair.grace', value: `${at}`, request: `request-${at}` })
+    const answered: number[] = []
+    const calls = Array.from({ length: 40 }, async (_, at) => { if (!(await set(at) instanceof Error)) answered.push(at) })
+    await Promise.race(calls)
+    await end('mgr1', 'SIGKILL')
+    await Promise.all(calls)
+    start('mgr1')
+    await until('mgr1', (now) => now.state === 'active' && now.epoch === 2)
+    const entries = async (): Promise<readonly { readonly request: string; readonly epoch: number }[]> => apiMethods.auditList.result.parse(await call('mgr1', 'vsky.audit.list', { limit: '1000', method: 'vsky.setting.set' }) as never, '')
+    const before = (await entries()).map((entry) => entry.request)
+    expect(before).to.include.members(answered.map((at) => `request-${at}`)).and.have.length(new Set(before).size)
+    for (let at = 0; at < 40; at += 1) await set(at)
+    const after = (await entries()).map((entry) => entry.request)
+    expect([...after].sort()).to.deep.equal(Array.from({ length: 40 }, (_, at) => `request-${at}`).sort())
+    const verify = spawn(process.execPath, [main, '--config', join(dir, 'mgr1.toml'), 'audit', 'verify'], { stdio: ['ignore', 'pipe', 'inherit'] })
+    let told = ''
+    verify.stdout.on('data', (piece: Buffer) => { told += piece.toString() })
+    expect(await new Promise((resolve) => { verify.once('close', resolve) })).to.equal(0)
+    expect(told).to.match(/^40 entries fit: 1 to 40\nhead: 40:[0-9a-f]{64}\n$/)
+    expect(said.get('mgr1'), 'the head that it found').to.match(/head of the audit log|epoch/)
+  })
+
   it('hand over when asked to, once for one request, and at SIGTERM', async () => {
     start('mgr1')
     await until('mgr1', (now) => now.state === 'active')
