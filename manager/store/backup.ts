@@ -13,8 +13,8 @@ import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 import { syncDirectory } from '../../lib/host/files.js'
-import { numberOf } from './db.js'
-import type { Db, Row, SqlValue, Tx } from './db.js'
+import { numberOf, textOf } from './db.js'
+import type { Db, Reader, Row, SqlValue, Tx } from './db.js'
 import { migrate, schemaVersion } from './schema.js'
 
 /** Table → its key, in an order in which each row finds what it refers to. */
@@ -53,7 +53,9 @@ export async function writeBackup(db: Db, path: string, nowMs: number): Promise<
       const lease = await reader.get(`select epoch from lease where name = 'manager'`)
       const schema = numberOf(await reader.get('select count(*) as n from migrations') ?? {}, 'n')
       await write([{ vsky: 'backup', format: 1, schema, epoch: lease ? numberOf(lease, 'epoch') : 0, madeAt: nowMs }])
+      const there = await tablesOf(db, reader)
       for (const [table, key] of Object.entries(stateTables)) {
+        if (!there.has(table)) continue // no manager of this release has run on it yet
         rows[table] = 0
         const alone = !key.includes(',') // an offset reads all that it leaves out: too slow for the long ones, and those have one column as their key
         let behind: SqlValue | undefined
@@ -79,6 +81,11 @@ export async function writeBackup(db: Db, path: string, nowMs: number): Promise<
     await rm(part, { force: true })
     throw thrown
   }
+}
+
+async function tablesOf({ engine }: Db, reader: Reader): Promise<ReadonlySet<string>> {
+  const rows = await reader.all(engine === 'sqlite' ? `select name from sqlite_master where type = 'table'` : 'select table_name as name from information_schema.tables where table_schema = current_schema()')
+  return new Set(rows.map((row) => textOf(row, 'name')))
 }
 
 /** Reads all of it and proves that it is whole. Throws BackupRefused. `onRow` gets each row, in order. */
@@ -114,11 +121,11 @@ export async function readBackup(path: string, onRow: (table: string, row: Row) 
   return head
 }
 
-/** A backup of an older release has fewer tables. */
-function sameCounts(told: unknown, counts: Readonly<Record<string, number>>): boolean {
-  if (typeof told !== 'object' || told === null) return false
-  const rows = new Map<string, unknown>(Object.entries(told))
-  return [...new Set([...rows.keys(), ...Object.keys(counts)])].every((table) => (rows.get(table) ?? 0) === (counts[table] ?? 0))
+/** A release before this one knew fewer tables, and says nothing of the others: they are empty. */
+function sameCounts(said: unknown, found: Readonly<Record<string, number>>): boolean {
+  if (typeof said !== 'object' || said === null) return false
+  const rows = new Map<string, unknown>(Object.entries(said))
+  return [...rows.keys()].every((table) => Object.hasOwn(found, table)) && Object.entries(found).every(([table, count]) => (rows.get(table) ?? 0) === count)
 }
 
 function parsed(line: string): Readonly<Record<string, unknown>> | undefined {

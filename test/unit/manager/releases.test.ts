@@ -1,10 +1,13 @@
 /** A cluster is upgraded one program at a time: neighbouring releases understand each other, and share a database. */
 import { expect } from 'chai'
 import { readFileSync, readdirSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { insertRow, readBackup, restoreBackup, stateTables } from '../../../manager/store/backup.js'
+import { insertRow, readBackup, restoreBackup, stateTables, writeBackup } from '../../../manager/store/backup.js'
 import type { Row } from '../../../manager/store/db.js'
 import { migrate, schemaVersion } from '../../../manager/store/schema.js'
+import { openSqlite } from '../../../manager/store/sqlite.js'
 import { contract, misunderstandings } from '../../support/contract.js'
 import type { Contract } from '../../support/contract.js'
 import { onEachEngine } from '../../support/engines.js'
@@ -51,6 +54,23 @@ onEachEngine(`the database of ${previous}`, (engine) => {
       const now = await db.all(`select * from ${table}`)
       const before = rows.filter((each) => each.table === table).map(({ row }) => row)
       expect(now.map((row) => JSON.stringify(only(row, before[0] ?? {}))), table).to.have.members(before.map((row) => JSON.stringify(only(row, row))))
+    }
+  })
+
+  it('is backed up whole by this program also before a manager of this release has run on it', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'vsky-test-'))
+    try {
+      const { schema, rows } = await rowsOf(backup)
+      const [db, other] = [await engine.fresh(), await openSqlite(':memory:')]
+      await migrate(db, schema)
+      await db.tx(async (tx) => { for (const { table, row } of rows) await insertRow(tx, table, row) })
+      await writeBackup(db, join(dir, 'backup'), 1)
+      await restoreBackup(other, join(dir, 'backup'), { epoch: 1, nowMs: 1 })
+      expect((await other.all('select id from volumes order by id')).map((row) => row.id)).to.deep.equal((await db.all('select id from volumes order by id')).map((row) => row.id))
+      expect((await other.all('select number from migrations')).length).to.equal(schemaVersion)
+      await other.close()
+    } finally {
+      await rm(dir, { recursive: true })
     }
   })
 
