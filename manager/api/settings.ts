@@ -3,7 +3,7 @@ import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
 import type { SettingView } from '../../lib/api/views.js'
 import { Fault } from '../../lib/faults.js'
 import type { Cluster } from '../run/cluster.js'
-import { isSettingName, settingNames, settingProblem, settings } from '../state/settings.js'
+import { isAdminOnly, isSettingName, settingNames, settingProblem, settings } from '../state/settings.js'
 import type { SettingName, Settings } from '../state/settings.js'
 import { loadSettings, putSetting } from '../store/settings.js'
 import { mutate } from './requests.js'
@@ -25,6 +25,7 @@ export function settingSet(cluster: Cluster, params: ApiParams<'settingSet'>, si
     cluster, method: 'vsky.setting.set', params, signal,
     async intend(tx) {
       if (!isSettingName(name)) throw new Fault('bad parameter', `there is no setting ${JSON.stringify(name)}; there are ${settingNames.join(', ')}`)
+      if (isAdminOnly(name) && cluster.call?.role !== 'admin') throw new Fault('denied', `${name} is set by an admin, not by ${JSON.stringify(cluster.call?.role ?? '')}`)
       const volume = params.volume === undefined ? undefined : await knownVolume(tx, params.volume)
       if (volume && !settings[name].perVolume) throw new Fault('bad parameter', `${name} holds for the whole cluster: it can't be set for one volume`)
       const wrong = value === undefined ? undefined : settingProblem(name, value)

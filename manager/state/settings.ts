@@ -17,6 +17,8 @@ export interface SettingSpec {
   readonly unit: string
   readonly help: string
   readonly perVolume: boolean
+  /** What would let an operator hide what an operator did. */
+  readonly adminOnly?: true
 }
 
 export const settings = {
@@ -30,8 +32,8 @@ export const settings = {
   'resync.per_server': { initial: 4, min: 1, max: 256, unit: 'copies', perVolume: false, help: 'copies that read from or write to one storage server at once' },
   'resync.per_head': { initial: 4, min: 1, max: 256, unit: 'copies', perVolume: false, help: 'copies that one head server does at once' },
   'resync.per_cluster': { initial: 64, min: 1, max: 100_000, unit: 'copies', perVolume: false, help: 'copies in the whole cluster at once' },
-  'audit.days': { initial: 365, min: 1, max: 36_500, unit: 'd', perVolume: false, help: 'entries of the audit log are kept so long, if they are not too many' },
-  'audit.entries': { initial: 200_000, min: 1000, max: 10_000_000, unit: 'entries', perVolume: false, help: 'so many entries of the audit log are kept, the newest' },
+  'audit.days': { initial: 365, min: 1, max: 36_500, unit: 'd', perVolume: false, adminOnly: true, help: 'entries of the audit log are kept so long, if they are not too many; only an admin sets it' },
+  'audit.entries': { initial: 200_000, min: 1000, max: 10_000_000, unit: 'entries', perVolume: false, adminOnly: true, help: 'so many entries of the audit log are kept, the newest; only an admin sets it' },
 } as const satisfies Readonly<Record<string, SettingSpec>>
 
 export type SettingName = keyof typeof settings
@@ -39,6 +41,10 @@ export const settingNames = Object.keys(settings) as readonly SettingName[]
 
 export function isSettingName(name: string): name is SettingName {
   return Object.hasOwn(settings, name)
+}
+
+export function isAdminOnly(name: SettingName): boolean {
+  return 'adminOnly' in settings[name]
 }
 
 /** What is wrong with a value, or nothing. */

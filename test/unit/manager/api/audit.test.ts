@@ -107,6 +107,15 @@ describe('the audit log of calls', function () {
     expect((await entries())[0]?.params).to.equal('{"ver":5,"lvolname":"cls1","capacity":1,"redundancy":2}')
   })
 
+  it('is shortened by nobody but an admin', async () => {
+    for (const name of ['audit.entries', 'audit.days']) {
+      expect(await called('operator', 'vsky.setting.set', { name, value: 1000, request: `shorter-${name}` })).to.equal('denied')
+      expect(await called('admin', 'vsky.setting.set', { name, value: 1000, request: `${name}-shorter` })).to.equal('ok')
+      expect(await called('operator', 'vsky.setting.set', { name, request: `back-${name}` }), 'nor set back').to.equal('denied')
+    }
+    expect((await entries()).map(({ who, result }) => `${who} ${result}`)).to.deep.equal(['operator denied', 'admin ok', 'operator denied', 'operator denied', 'admin ok', 'operator denied'])
+  })
+
   it('counts what one caller has refused again and again, instead of a commit for each', async () => {
     for (let each = 0; each < 130; each += 1) await called('viewer', 'vsky.disk.fail', { disk: 'x', request: `again-${each}000` })
     const mine = async (): Promise<readonly AuditEntryView[]> => (await entries()).filter((entry) => entry.who === 'viewer')
