@@ -4,7 +4,7 @@ import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { Fault } from '../../lib/faults.js'
 import { commonProtocol } from '../../lib/wire/protocol.js'
 import { HEARTBEAT_MS } from '../health/presence.js'
-import { changeNoted } from '../run/audit.js'
+import { noteIn } from '../run/audit.js'
 import { online, stateUnavailable } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
 import { noteSeen } from '../run/up.js'
@@ -44,7 +44,7 @@ export async function hostRegister(cluster: Cluster, params: ApiParams<'hostRegi
     // 16 characters are the most that every initiator and target takes.
     chapUser: known?.chapUser ?? params.name, chapPassword: known?.chapPassword ?? cluster.random.hex(8),
   }
-  const added = await changeNoted(cluster, async (tx) => {
+  const added = await cluster.store.change(async (tx) => {
     await putHost(tx, host)
     if (!known) await tx.event({ kind: 'host added', about: 'host', name: host.name, text: `${host.roles.join(' and ')} at ${host.address}${host.zone === '' ? '' : `, zone ${host.zone}`}` })
     else if (known.bootId !== host.bootId) await tx.event({ kind: 'host booted', about: 'host', name: host.name, text: 'the host was started anew' })
@@ -54,13 +54,20 @@ export async function hostRegister(cluster: Cluster, params: ApiParams<'hostRegi
     const fresh = host.roles.includes('storage') ? params.disks.filter((device) => !disks.has(device)) : []
     const ids = fresh.map((device) => ({ id: cluster.random.hex(16), device }))
     for (const { id, device } of ids) await addDisk(tx, { id, host: host.name, device, force: false })
+    if (!known || ids.length > 0 || saidOf(known) !== saidOf(host)) await noteIn(tx, cluster.call, 'ok')
     return ids
   })
+  if (cluster.call) cluster.call.noted = 'spared' // an agent that ends again and again must not fill the audit log: the events tell of that
   cluster.presence.heard(host.name, cluster.clock.monoMs())
   for (const { id } of added) cluster.work.kick('disk', id)
   cluster.work.kick('host', host.name)
   cluster.work.kick('head', host.name)
   return { epoch: cluster.store.epoch, heartbeatMs: HEARTBEAT_MS, protocol }
+}
+
+/** What an agent says of its host that is to be known of for long: not which start of it this is. */
+function saidOf({ roles, zone, address, dataAddresses, initiator }: Omit<HostRow, 'duty'>): string {
+  return JSON.stringify([roles, zone, address, dataAddresses, initiator])
 }
 
 /** Heartbeats stay in memory, and are listened to also while the database can't be reached: a host is not silent because of that. One from an incarnation that the database doesn't have is answered "register again". */

@@ -43,7 +43,7 @@ export async function mutate<T>({ cluster, method, params, signal, intend, answe
   }).catch((thrown: unknown) => {
     throw thrown instanceof EpochLost ? staleEpoch(thrown) : thrown
   })
-  if (cluster.call) cluster.call.noted ||= 'done' in begun ? 'ok' : 'kick' in begun ? 'accepted' : 'joined'
+  if (cluster.call) cluster.call.noted ||= 'done' in begun ? 'ok' : 'kick' in begun ? 'accepted' : 'spared'
   if ('kick' in begun) cluster.work.kick(begun.kick, begun.about)
   if ('done' in begun) cluster.work.kick('repair', 'cluster')
   await ended(cluster, params.request, { method, signal, wait })

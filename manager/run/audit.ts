@@ -2,8 +2,8 @@
  * Who called: what the audit log says of a call, and when.
  *
  * A call that changes something has its entry in the transaction of its first change, so neither is there without the other. A call that changed
- * nothing (refused, denied, or nothing to do) gets an entry of its own before it is answered; of those only so many a minute for each caller, for
- * a commit must not be had for nothing by who has no right. What is more is counted, and the count is an entry.
+ * nothing (refused, denied, or nothing to do) gets an entry of its own before it is answered; of those only so many in ten minutes for each caller:
+ * a commit must not be had for nothing by who has no right, nor may such calls push out what others did. What is more is counted, and the count is an entry.
  */
 import { messageOf } from '../../lib/faults.js'
 import type { Clock, Log } from '../../lib/ports.js'
@@ -32,8 +32,8 @@ export interface Call extends Caller {
   /** The caller's own request id; empty when it gave none. */
   readonly request: string
   readonly logId: string
-  /** What its entry says that is committed; `joined`: the call before it with the same request id has it; empty: it has none yet. */
-  noted: '' | 'ok' | 'accepted' | 'joined'
+  /** What its entry says that is committed; `spared`: the call before it with the same request id has one, or it said nothing new; empty: it has none yet. */
+  noted: '' | 'ok' | 'accepted' | 'spared'
 }
 
 type OnBehalf = { readonly store: Store; readonly call?: Call | undefined }
@@ -61,7 +61,7 @@ function noteOf({ who, role, proof, peer, door, method, params, request: own, lo
 export interface AuditTrail {
   /** Before a call is answered: what its transactions have not said. Throws when a call that went well can't be noted; a fault is told as it is. */
   answered(call: Call, fault?: string): Promise<void>
-  /** Notes what was counted in minutes that are over. */
+  /** Notes what was counted in times that are over. */
   flush(): Promise<void>
   /** Cuts the log to what the settings say, and writes its head to the manager's log, where nobody can change it later. */
   keep(): Promise<void>
@@ -69,8 +69,10 @@ export interface AuditTrail {
   end(): Promise<void>
 }
 
-/** Entries of one caller for calls that changed nothing, in a minute. */
+/** Entries of one caller for calls that changed nothing, in one such time; of all together who did not get past the handshake. */
 const ALONE_MAX = 100
+const STRANGERS_MAX = 10
+const WINDOW_MS = 600_000
 const MINUTE_MS = 60_000
 /** Callers that are counted one by one; more are counted together. */
 const CALLERS_MAX = 1000
@@ -94,15 +96,15 @@ export function createAuditTrail({ store, clock, log, gate }: { readonly store: 
     const { who, role, proof, peer, door } = call
     const count = counts.get(key) ?? { since: clock.monoMs(), noted: 0, more: 0, caller: { who, role, proof, peer, door } }
     counts.set(key, count)
-    if (count.noted >= ALONE_MAX) count.more += 1
+    if (count.noted >= (door === 'tls' ? STRANGERS_MAX : ALONE_MAX)) count.more += 1
     else count.noted += 1
     return count.more === 0
   }
 
-  /** Those of minutes that are over. */
+  /** Those of times that are over. */
   async function noteCounts(all = false): Promise<void> {
     for (const [key, count] of [...counts]) {
-      if (!all && clock.monoMs() - count.since < MINUTE_MS) continue
+      if (!all && clock.monoMs() - count.since < WINDOW_MS) continue
       counts.delete(key)
       if (count.more === 0) continue
       try {
@@ -130,7 +132,7 @@ export function createAuditTrail({ store, clock, log, gate }: { readonly store: 
   return {
     async answered(call, fault) {
       if (fault === undefined && call.noted === '') return alone(call, 'ok')
-      if (fault === undefined || call.noted === 'joined' || call.noted === 'accepted') return undefined // a turn notes how the work ends
+      if (fault === undefined || call.noted === 'spared' || call.noted === 'accepted') return undefined // a turn notes how the work ends
       try {
         if (gate.standing() !== 'active') throw new DbError('unavailable', 'the lease can\'t be renewed')
         if (call.noted === 'ok') await store.change((tx) => tx.audit({ ...noteOf(call, fault), kind: 'outcome' }))
@@ -159,9 +161,10 @@ export function createAuditTrail({ store, clock, log, gate }: { readonly store: 
   }
 }
 
-/** Until the signal: what is counted is noted by the minute, the log is kept short and its head told every ten. */
-export async function keepAudit(trail: AuditTrail, clock: Clock, log: Log, signal: AbortSignal): Promise<void> {
+/** Until the signal: what was counted is noted, and every ten minutes the log is kept short and its head told. */
+export async function keepAudit(trail: AuditTrail, { clock, log, gate }: { readonly clock: Clock; readonly log: Log; readonly gate: LeaseGate }, signal: AbortSignal): Promise<void> {
   for (let minute = 0; !signal.aborted; minute += 1) {
+    await gate.open('begin', signal)
     try {
       await trail.flush()
       if (minute % 10 === 0) await trail.keep()

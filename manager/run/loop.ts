@@ -83,7 +83,7 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
   const watching = guarded(() => patiently(() => watchPresence(cluster, untold, stopping.signal)))
   const taking = guarded(() => patiently(() => takeUp(cluster)))
   const pruning = guarded(() => prune(cluster, stopping.signal))
-  const auditing = guarded(() => keepAudit(cluster.audit, clock, log, stopping.signal))
+  const auditing = guarded(() => keepAudit(cluster.audit, options, stopping.signal))
 
   async function guarded(act: () => Promise<void>): Promise<void> {
     try {

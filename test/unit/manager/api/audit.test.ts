@@ -1,17 +1,29 @@
 import { expect } from 'chai'
 import { createAuditCheck } from '../../../../lib/audit.js'
 import { apiMethods } from '../../../../lib/api/methods.js'
+import { apiNames } from '../../../../lib/api/system.js'
 import type { AuditEntryView } from '../../../../lib/api/views.js'
 import { Fault } from '../../../../lib/faults.js'
+import { systemClock } from '../../../../lib/host/clock.js'
+import { systemRandom } from '../../../../lib/host/random.js'
+import type { Clock, Log } from '../../../../lib/ports.js'
 import { createRpcClient } from '../../../../lib/rpc/client.js'
 import { flag, secret, struct, text } from '../../../../lib/rpc/shape.js'
 import type { CallContext } from '../../../../lib/rpc/server.js'
 import type { XmlValue } from '../../../../lib/rpc/xmlrpc.js'
 import { createClassicHandler } from '../../../../manager/api/classic/door.js'
-import { callOf, paramsNoted } from '../../../../manager/api/audited.js'
+import { callOf, paramsNoted, strangerCall } from '../../../../manager/api/audited.js'
+import { createAuditTrail } from '../../../../manager/run/audit.js'
+import type { AuditTrail } from '../../../../manager/run/audit.js'
+import { auditAfter } from '../../../../manager/store/audit.js'
+import type { Db } from '../../../../manager/store/db.js'
+import { migrate } from '../../../../manager/store/schema.js'
+import { openSqlite } from '../../../../manager/store/sqlite.js'
+import { takeOver } from '../../../../manager/store/store.js'
 import { json } from '../../../support/json.js'
-import { startManager } from '../../../support/manager.js'
+import { registration, startManager } from '../../../support/manager.js'
 import type { ManagerRig } from '../../../support/manager.js'
+import { sampleOf } from '../../../support/samples.js'
 
 describe('the audit log of calls', function () {
   this.timeout(60_000)
@@ -77,12 +89,12 @@ describe('the audit log of calls', function () {
     const client = createRpcClient({ url: rig.server.url, tls: { ...stranger.tls('admin'), ca: rig.tls('admin').ca } })
     try {
       await client.call('vsky.host.list', [{}]).catch(() => undefined)
-      let found = await entries()
-      for (let turn = 0; turn < 100 && found.length === 0; turn += 1) {
-        await new Promise((resolve) => setTimeout(resolve, 20))
+      let found: readonly AuditEntryView[] = []
+      while (found.length === 0) {
+        const changed = rig.cluster.store.nextChange(1000) // before the look, so that it is not missed
         found = await entries()
+        if (found.length === 0) await changed
       }
-      expect(found.length).to.be.greaterThan(0)
       expect(found[0]).to.deep.include({ kind: 'call', who: '', door: 'tls', peer: '127.0.0.1', method: 'handshake', result: 'denied' })
       expect(found[0]?.params).to.match(/"reason":"[A-Z_]+"/)
     } finally {
@@ -107,6 +119,21 @@ describe('the audit log of calls', function () {
     expect((await entries())[0]?.params).to.equal('{"ver":5,"lvolname":"cls1","capacity":1,"redundancy":2}')
   })
 
+  it('has an entry of an agent that says something new of its host, and none when it was only started anew or found another manager', async () => {
+    const register = async (words: object): Promise<readonly string[]> => {
+      from = (await rig.call('auditHead', {})).seq
+      await rig.call('hostRegister', { ...registration('st1', 'storage'), ...words })
+      return (await entries()).map(({ who, method, result }) => `${who} ${method} ${result}`)
+    }
+    expect(await register({})).to.deep.equal([])
+    expect(await register({ incarnation: 'inc-2' })).to.deep.equal([])
+    expect(await register({ bootId: 'boot-2', version: 'newer' })).to.deep.equal([])
+    for (const words of [{ zone: 'z' }, { address: '127.0.0.1:2' }, { dataAddresses: ['127.0.0.2'] }, { initiator: 'iqn.2026-11.io.vsky:other' }, {}, { disks: ['/dev/sdb', '/dev/sdy'] }]) {
+      expect(await register(words), JSON.stringify(words)).to.deep.equal(['st1 vsky.host.register ok'])
+    }
+    expect(await register({}), 'a disk stays').to.deep.equal([])
+  })
+
   it('is shortened by nobody but an admin', async () => {
     for (const name of ['audit.entries', 'audit.days']) {
       expect(await called('operator', 'vsky.setting.set', { name, value: 1000, request: `shorter-${name}` })).to.equal('denied')
@@ -114,6 +141,26 @@ describe('the audit log of calls', function () {
       expect(await called('operator', 'vsky.setting.set', { name, request: `back-${name}` }), 'nor set back').to.equal('denied')
     }
     expect((await entries()).map(({ who, result }) => `${who} ${result}`)).to.deep.equal(['operator denied', 'admin ok', 'operator denied', 'operator denied', 'admin ok', 'operator denied'])
+  })
+
+  it('that takes no entry lets no call change anything', async () => {
+    const classic = createClassicHandler(rig.cluster, { stepGb: 1 })
+    const context: CallContext = { peer: { address: '10.0.0.7' }, path: '/', requestId: 'f00d', signal: new AbortController().signal, classic: true }
+    await classic(context, 'listLogicalVolumes', [{ ver: 5 }]) // gives numbers to what has none: that is no caller's change
+    await rig.db.tx((tx) => tx.run(`create trigger takes_none before insert on audit begin select raise(abort, 'the log takes no entry'); end`))
+    try {
+      const before = await rig.state()
+      const outcomes = new Map<string, string>()
+      for (const name of apiNames.filter((each) => apiMethods[each].mutates)) outcomes.set(name, await rig.call(name, sampleOf(name) as never).then(() => 'ok', (thrown: unknown) => (thrown as Fault).fault))
+      outcomes.set('hostRegister', await rig.call('hostRegister', { ...registration('st1', 'storage'), zone: 'elsewhere' }).then(() => 'ok', (thrown: unknown) => (thrown as Fault).fault))
+      outcomes.set('classic', await classic(context, 'createLogicalVolume', [{ ver: 5, lvolname: 'cls9', capacity: 1, redundancy: 2 }]).then(() => 'ok', () => 'internal error'))
+      expect([...outcomes.values()]).not.to.include('ok')
+      for (const name of ['volumeCreate', 'volumeAttach', 'volumeDetach', 'volumeDelete', 'diskAdd', 'hostFail', 'settingSet', 'hostRegister', 'classic']) expect(outcomes.get(name), name).to.equal('internal error')
+      expect(await rig.state()).to.equal(before)
+    } finally {
+      await rig.db.tx((tx) => tx.run('drop trigger takes_none'))
+    }
+    expect(await called('operator', 'vsky.setting.set', { name: 'repair.grace', value: 8, request: 'set-it-3' })).to.equal('ok')
   })
 
   it('counts what one caller has refused again and again, instead of a commit for each', async () => {
@@ -159,5 +206,43 @@ describe('the parameters that the audit log shows', () => {
     expect(paramsNoted([{ a: 2n ** 60n, b: new Date(0), c: new Uint8Array(9), d: null }])).to.equal('{"a":"1152921504606846976","b":"1970-01-01T00:00:00.000Z","c":"(9 bytes)","d":null}')
     expect([paramsNoted(['S3CRET']), paramsNoted([]), paramsNoted([{}, {}])]).to.deep.equal(['{"parameters":1}', '{}', '{"parameters":2}'])
     expect(paramsNoted([JSON.parse('{"__proto__":{"x":1},"a":"\\ud800"}') as XmlValue])).to.be.a('string')
+  })
+})
+
+describe('calls that change nothing', () => {
+  let db: Db
+  let now = 0
+  let trail: AuditTrail
+  const silent: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined, child: () => silent }
+  const stranger = (): Promise<void> => trail.answered(strangerCall(`10.0.0.${now % 250}`, 'CERT_HAS_EXPIRED'), 'denied')
+  const person = (who: string): Promise<void> => trail.answered({ who, role: 'viewer', proof: 'certificate', peer: '10.0.0.9', door: 'json', method: 'vsky.disk.fail', params: '{}', request: '', logId: '', noted: '' }, 'denied')
+  const noted = async (): Promise<readonly string[]> => (await auditAfter(db, 0, 1000)).map(({ kind, who, params }) => `${kind} ${who}${kind === 'refusals' ? params : ''}`)
+  beforeEach(async () => {
+    db = await openSqlite(':memory:')
+    await migrate(db)
+    now = 0
+    const clock: Clock = { ...systemClock, monoMs: () => now }
+    trail = createAuditTrail({ store: await takeOver(db, 'mgr1', { clock, random: systemRandom }), clock, log: silent, gate: { standing: () => 'active', open: () => Promise.resolve() } })
+  })
+  afterEach(() => db.close())
+
+  it('of strangers have ten entries in ten minutes, from however many addresses, and then their number', async () => {
+    for (; now < 500; now += 1) await stranger()
+    expect(await noted()).to.deep.equal(Array.from({ length: 10 }, () => 'call '))
+    now = 599_999
+    await trail.flush()
+    expect(await noted()).to.have.length(10)
+    now = 600_000
+    await trail.flush()
+    expect((await noted()).slice(10)).to.deep.equal(['refusals {"calls":490}'])
+    await stranger()
+    expect((await noted()).slice(11)).to.deep.equal(['call '])
+  })
+
+  it('of one caller have a hundred, and others have theirs', async () => {
+    for (let each = 0; each < 150; each += 1) await person('anna')
+    await person('otto')
+    await trail.end()
+    expect(await noted()).to.deep.equal([...Array.from({ length: 100 }, () => 'call anna'), 'call otto', 'refusals anna{"calls":50}'])
   })
 })
