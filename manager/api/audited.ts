@@ -26,10 +26,11 @@ export function callOf(context: CallContext, door: Caller['door'], method: ApiMe
 
 /** `method` must be a name that is known: nothing that a stranger thinks out. */
 export function makeCall({ peer, requestId }: CallContext, door: Caller['door'], method: string, params: readonly XmlValue[], shown: Shown = {}): Call {
-  const { commonName, role, address } = peer
+  const { commonName, credential, role, address } = peer
   const [first] = params
   const request = isStruct(first) && typeof first.request === 'string' && /^[\w.:-]{1,64}$/.test(first.request) ? first.request : ''
-  return { who: commonName ?? '', role: role ?? '', proof: commonName === undefined ? '' : 'certificate', peer: address, door, method, params: paramsNoted(params, shown), request, logId: requestId, noted: '' }
+  const proof = credential === undefined ? (commonName === undefined ? '' : 'certificate') : /^[a-z]+/.exec(credential)?.[0] ?? ''
+  return { who: credential ?? commonName ?? '', role: role ?? '', proof, peer: address, door, method, params: paramsNoted(params, shown), request, logId: requestId, noted: '' }
 }
 
 /** Somebody who got no further than the handshake: a failed login. */

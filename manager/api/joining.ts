@@ -7,6 +7,7 @@ import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { Fault } from '../../lib/faults.js'
 import type { Signer } from '../../lib/host/pki.js'
 import { TOKEN_ID_BYTES, TOKEN_SECRET_BYTES, writeToken } from '../access/secret.js'
+import { changeNoted } from '../run/audit.js'
 import type { Cluster } from '../run/cluster.js'
 import { dropInvitation, invitationById, invitationFor, keyOfHost, NO_KEY, putInvitation, putKeyOfHost, useInvitation } from '../store/invitations.js'
 import type { Asked, Caller } from './caller.js'
@@ -55,7 +56,7 @@ export async function hostJoin(cluster: Cluster, { csr, addresses }: ApiParams<'
     if (thrown instanceof TypeError) throw new Fault('bad parameter', thrown.message, { cause: thrown })
     throw thrown
   })
-  await cluster.store.change(async (tx) => {
+  await changeNoted(cluster, async (tx) => {
     const nowMs = cluster.clock.nowMs()
     const row = await invitationFor(tx, host)
     if (!row || row.expiresAt <= nowMs) throw new Fault('invitation used', `the invitation of ${host} was taken back or has expired`)

@@ -19,7 +19,7 @@ import type { LeaseGate } from './gate.js'
 export interface Caller {
   readonly who: string
   readonly role: string
-  /** What proved the name: `certificate`, or nothing. */
+  /** What proved the name: `certificate`, `token`, `user`, `invitation`, or nothing. */
   readonly proof: string
   readonly peer: string
   readonly door: 'xml-rpc' | 'json' | 'classic' | 'tls'
