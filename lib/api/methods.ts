@@ -60,7 +60,7 @@ export const apiMethods = {
     struct({ name: credentialName, ttlSeconds: optional(int({ min: 60, max: 30 * 86_400, describe: 'how long it is good for, 60 to 2592000 seconds; default an hour' })), request }),
     record({ host: text(), expiresAt: int(), invitation: text() })),
   hostRevoke: method('vsky.host.revoke', 'Lets the agent of a host in by no certificate any more, until the host is invited anew. Its volumes go on',
-    { role: 'admin', mutates: true }, struct({ name: credentialName, request }), done),
+    { role: 'admin', mutates: true, faults: ['unknown host'] }, struct({ name: credentialName, request }), done),
 
   hostDrainPlan: method('vsky.host.drainPlan', 'What moving all legs away from a storage server would do', { role: 'viewer', faults: ['unknown host'] },
     struct({ host: reference }), movePlanView),

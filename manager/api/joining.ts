@@ -9,6 +9,7 @@ import type { Signer } from '../../lib/host/pki.js'
 import { TOKEN_ID_BYTES, TOKEN_SECRET_BYTES, writeToken } from '../access/secret.js'
 import { changeNoted } from '../run/audit.js'
 import type { Cluster } from '../run/cluster.js'
+import { findHost } from '../store/hosts.js'
 import { dropInvitation, invitationById, invitationFor, keyOfHost, NO_KEY, putInvitation, putKeyOfHost, useInvitation } from '../store/invitations.js'
 import type { Asked, Caller } from './caller.js'
 import { mutate } from './requests.js'
@@ -74,6 +75,8 @@ export function hostRevoke(cluster: Cluster, params: ApiParams<'hostRevoke'>, si
   return mutate({
     cluster, method: 'vsky.host.revoke', params, signal,
     async intend(tx) {
+      const known = await findHost(tx, params.name) ?? await invitationFor(tx, params.name) ?? await keyOfHost(tx, params.name)
+      if (known === undefined) throw new Fault('unknown host', `there is no host ${JSON.stringify(params.name)}, and none of this name was invited`)
       await dropInvitation(tx, params.name)
       await putKeyOfHost(tx, params.name, NO_KEY, cluster.clock.nowMs())
       await tx.event({ kind: 'host revoked', about: 'host', name: params.name, text: `by ${caller.who}: no certificate lets its agent in until it is invited anew` })

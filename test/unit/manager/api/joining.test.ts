@@ -113,6 +113,12 @@ describe('a host joins', function () {
     expect(await register(await loadTls(path(dir, 'tls')))).to.equal('done')
   })
 
+  it('and a host that nobody knows or has invited is not revoked', async () => {
+    const before = await rig.state()
+    expect(await rig.call('hostRevoke', { name: 'st77' }).then(() => 'done', (thrown: unknown) => (thrown as Fault).fault)).to.equal('unknown host')
+    expect(await rig.state()).to.equal(before)
+  })
+
   it('and an invitation opens nothing else', async () => {
     const authorization = bearer(readInvitation(await invite('st9')).token)
     const before = await rig.state()
