@@ -100,6 +100,8 @@ describe('pulling plugs, on real kernels', () => {
     await eventually('st3 exports again', () => exportsOf(lab(), 'st3'), (count) => count === 1)
     await lab().service('mgr1', 'start')
     await lab().waitRegistered()
+    // A manager that has just begun presumes st3 to be as it was. When it is heard, its leg is judged: it was away while a head had the volume.
+    await eventually('its leg was stale, and is in sync again', () => show(lab(), 'v'), (volume) => volume.health === 'full' && (volume.segments[0]?.generation ?? 0) >= 2)
     await detach(lab(), 'v')
     await remove(lab(), 'v')
   })
@@ -114,7 +116,7 @@ describe('pulling plugs, on real kernels', () => {
     await writer.stop().catch(() => undefined)
     await lab().powerOn('hd1')
     await lab().waitRegistered()
-    const back = await eventually('it is up again', () => show(lab(), 'v'), (volume) => volume.state === 'attached' && volume.segments[0]?.generation === 2)
+    const back = await eventually('it is up again', () => show(lab(), 'v'), (volume) => volume.state === 'attached' && (volume.segments[0]?.generation ?? 0) >= 2)
     expect(back.head).to.equal('hd1')
     expect((await lab().must('hd1', ['bash', '-c', 'dd if=/dev/vsky/v skip=8192 bs=4096 count=1 status=none | sha256sum'])).slice(0, 64)).to.equal(known.slice(0, 64))
     await eventually('both legs are in sync again', () => show(lab(), 'v'), (volume) => volume.segments.every((segment) => segment.legs.every((leg) => leg.state === 'insync')))
