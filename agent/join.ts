@@ -1,6 +1,6 @@
 /**
  * `vsky-agent join`: a host that was invited (vsky host invite) makes a key of its own, gets a certificate for it from whichever manager is active, and
- * writes a configuration where there is none. Nothing is written before the certificate has come.
+ * writes a configuration where there is none. Nothing stays where no certificate has come.
  */
 import { access, mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'

@@ -46,7 +46,7 @@ export const faults = {
   'host not in use': { code: 1114, class: 'conflict', correction: 'vsky host use takes it into use again; or choose another host' },
   'other release': { code: 1116, class: 'conflict', correction: 'upgrade the older of the two: neighbouring releases understand each other' },
   'audit broken': { code: 1118, class: 'conflict', correction: 'somebody has changed the audit log: compare it with a backup, and with the heads that the managers wrote to their logs' },
-  'secret gone': { code: 1119, class: 'conflict', correction: 'a token\'s secret is told once: revoke the token (vsky token revoke) and create another' },
+  'secret gone': { code: 1119, class: 'conflict', correction: 'a secret is told once: make another (vsky token revoke and create, or vsky host invite)' },
 
   'no room': { code: 1201, class: 'no room', correction: 'add a disk on a storage server that holds no leg of this volume' },
   'too few servers': { code: 1202, class: 'no room', correction: 'ask for fewer legs, or add storage servers' },

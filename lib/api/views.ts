@@ -275,7 +275,7 @@ export const auditEntryView = record({
   /** The name by which the caller was known; empty when nobody had to say it, or it was not believed. */
   who: text(),
   role: text(),
-  /** What proved the name: `certificate`; empty: nothing. */
+  /** What proved the name: `certificate`, `token`, `user` or `invitation`; empty: nothing. */
   proof: text(),
   /** The address from which it came. It proves nothing. */
   peer: text(),

@@ -102,11 +102,12 @@ async function perform(request: RunRequest, leftMs: number, release: () => void,
       }
       resolve({ exit, stdout: stdout ?? '', stderr: stderr ?? '' })
     }
+    const received = (): number => outputs.reduce((bytes, output) => bytes + output.received(), 0)
     /** In a busy process that time can be over before one look at the pipes: what the program wrote is there, and would be taken for nothing. */
     function settleWhenRead(turns = READ_TURNS): void {
-      const before = outputs.map((output) => output.received()).join()
+      const before = received()
       setImmediate(() => { // after a turn in which every pipe was read
-        if (turns > 1 && outputs.map((output) => output.received()).join() !== before) settleWhenRead(turns - 1)
+        if (turns > 1 && received() > before) settleWhenRead(turns - 1)
         else settle()
       })
     }

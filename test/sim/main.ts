@@ -5,15 +5,13 @@
 import { register } from 'node:module'
 import { parseArgs } from 'node:util'
 import { takeTimers } from './inside.js'
-import { mutants } from './mutants.js'
+import { changesOf } from './mutants.js'
 
 const { values } = parseArgs({ options: {
   seed: { type: 'string', default: '1' }, seeds: { type: 'string', default: '1' }, servers: { type: 'string' }, heads: { type: 'string' }, volumes: { type: 'string' },
   ticks: { type: 'string' }, faults: { type: 'string', default: 'all' }, mutant: { type: 'string' }, lines: { type: 'string', default: '60' }, verbose: { type: 'boolean', short: 'v', default: false },
 } })
-const mutant = values.mutant === undefined ? undefined : mutants.find(({ name }) => name === values.mutant)
-if (values.mutant !== undefined && !mutant) throw new Error(`no mutant ${values.mutant}: there are ${mutants.map(({ name }) => name).join(', ')}`)
-register('./hooks.js', import.meta.url, { data: { changes: mutant?.changes ?? [] } })
+register('./hooks.js', import.meta.url, { data: { changes: changesOf(values.mutant) } })
 takeTimers()
 const { runSeeds } = await import('./seeds.js')
 process.exitCode = await runSeeds(values)

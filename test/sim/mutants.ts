@@ -29,3 +29,11 @@ export const mutants: readonly Mutant[] = [
   { name: 'a server that was started anew is not doubted', changes: change('manager/api/hosts.js', 'await doubtLegs(cluster, tx, host.name)', 'undefined'), args: ['--faults', 'cache', '--ticks', '120'] },
   { name: 'a request that is repeated is a new one', changes: change('manager/api/requests.js', 'const known = await findRequest(tx, params.request)', 'const known = undefined'), args: ['--faults', 'network,people', '--ticks', '120'] },
 ]
+
+/** What the mutant of this name changes; nothing without a name. Throws Error for a name that none has. */
+export function changesOf(name: string | undefined): Mutant['changes'] {
+  if (name === undefined) return []
+  const mutant = mutants.find((each) => each.name === name)
+  if (!mutant) throw new Error(`no mutant ${name}: there are ${mutants.map((each) => each.name).join(', ')}`)
+  return mutant.changes
+}
