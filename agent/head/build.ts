@@ -9,7 +9,7 @@ import { sectors } from '../../lib/units.js'
 import type { VolumeWanted } from '../../lib/wire/agent.js'
 import { spansIn } from '../dm/copy-log.js'
 import type { Span } from '../dm/copy-log.js'
-import type { Dmsetup, NewDevice } from '../dm/dmsetup.js'
+import type { Dmsetup, NewDevice, RemoveOutcome } from '../dm/dmsetup.js'
 import { blockSectors } from '../dm/era.js'
 import { devicesPresent } from '../dm/present.js'
 import { readStatus } from '../dm/status.js'
@@ -19,8 +19,8 @@ import type { StillMine } from '../roles.js'
 import type { Changes } from './changes.js'
 import type { CopyLog, CopyLogs } from './copy-logs.js'
 import { makeLinks } from './link.js'
-import { devicesOf, thereOf } from './look.js'
-import { devicesWanted, layer, settled } from './plan.js'
+import { devicesOf, hasFailed, thereOf } from './look.js'
+import { devicesWanted, layer, META_SECTORS, settled } from './plan.js'
 import type { DeviceTable, HeadStep } from './plan.js'
 import type { WriteCaches } from './write-cache.js'
 
@@ -236,6 +236,33 @@ export function createBuilder({ dm, run, changes, logs, caches, clock, log }: Bu
     }
   }
 
+  /**
+   * dm-era writes what it has in memory when it goes. A leg that fails just then makes a mirror hold that write, for a table that nobody
+   * orders while the volume goes, and the removal waits for ever. What is above is gone, so nobody can write to the volume any more, and
+   * all that was written is remembered: what was to be written fails, as in a power failure.
+   */
+  async function removeAll(volume: string, names: readonly string[]): Promise<RemoveOutcome> {
+    let done = false
+    const ended = dm.remove(names).finally(() => { done = true })
+    ended.catch(() => undefined) // told below
+    for (let looks = 1; ; looks += 1) {
+      await Promise.race([ended, clock.sleep(SETTLE_MS)])
+      if (done) return ended
+      await letMetadataGo(volume, looks % SETTLE_LOOKS === 0).catch((thrown: unknown) => { log.warn('what is held below a device that goes could not be let go', { volume, error: messageOf(thrown) }) })
+    }
+  }
+
+  async function letMetadataGo(volume: string, anyway: boolean): Promise<void> {
+    const there = devicesOf(volume, await devicesPresent())
+    const meta = there.filter(({ part }) => part === 'meta-low' || part === 'meta' || part === 'meta-top')
+    if (meta.length === 0 || there.some(({ part }) => part === 'top')) return
+    const status = await dm.status(meta.map(({ name }) => name))
+    if (!anyway && !meta.some(({ name }) => hasFailed(status.get(name)?.[0] ?? ''))) return
+    log.warn('what remembers changes waits for a lost leg while its volume goes: what it had still to write is failed', { volume })
+    for (const { part, name } of meta) if (part === 'meta-top') await dm.message(name, 'fail_if_no_path')
+    for (const part of ['meta-low', 'meta'] as const) if (meta.some((each) => each.part === part)) await dm.fail(nameOf(volume, part), META_SECTORS)
+  }
+
   return {
     async build(wanted, steps, legs, stillMine) {
       const copyLogs = await pastLogs(wanted, steps, legs)
@@ -251,7 +278,7 @@ export function createBuilder({ dm, run, changes, logs, caches, clock, log }: Bu
     async takeDown(volume, keep = new Set()) {
       for (let attempt = 1; ; attempt += 1) {
         const mine = devicesOf(volume, await devicesPresent()).filter((each) => !keep.has(each.name))
-        const outcome = await dm.remove([...mine].sort((a, b) => layer(b.part) - layer(a.part)).map((each) => each.name))
+        const outcome = await removeAll(volume, [...mine].sort((a, b) => layer(b.part) - layer(a.part)).map((each) => each.name))
         if (outcome.kind === 'removed') break
         const left = devicesOf(volume, await devicesPresent())
         if (outcome.by === 'busy' && left.some((each) => each.part === 'top')) return 'busy'

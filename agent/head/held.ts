@@ -2,8 +2,8 @@
  * What a mirror holds and the kernel has forgotten. When nothing but a flush fails on a leg, dm-raid1 holds the flush, then finds no region
  * out of sync, takes that for the end of a copy, and calls the leg well again (do_failures() and do_recovery() of Linux 6.1, seen). No
  * status tells of it, and it waits until a table is loaded. All that is left of it: an event, a request that never ends, and on which disk
- * it failed, the SCSI layer's count of errors. A disk that failed a flush may have dropped what it should have written, so its leg counts
- * as failed, where the count tells it from the others.
+ * it failed, the SCSI layer's count of errors, or that it lets nothing through. A disk that failed a flush may have dropped what it should
+ * have written, so its leg counts as failed, where that tells it from the others.
  */
 import { readFile, realpath } from 'node:fs/promises'
 import { basename } from 'node:path'
@@ -14,6 +14,7 @@ import { devicesPresent } from '../dm/present.js'
 import type { DevicePresent } from '../dm/present.js'
 import { readStatus } from '../dm/status.js'
 import { nameOf } from '../dm/table.js'
+import { isGivenUp } from '../iscsi/sysfs.js'
 import type { Part } from '../dm/table.js'
 import { devicesWanted } from './plan.js'
 
@@ -45,12 +46,14 @@ export interface HeldOptions {
   readonly present?: () => Promise<readonly DevicePresent[]>
   /** Errors that a block device has had so far; undefined where nobody counts. */
   readonly errors?: (device: string) => Promise<number | undefined>
+  /** Whether the kernel lets nothing through to a block device any more: such requests fail before anybody counts them (scsi_prep_state_check()). */
+  readonly givenUp?: (device: string) => Promise<boolean>
 }
 
 const SAMPLES = 11
 const SAMPLE_MS = 100
 
-export function createHeld({ clock, log, onFound, writes = writesUnderWay, present = devicesPresent, errors = errorsOf }: HeldOptions): Held {
+export function createHeld({ clock, log, onFound, writes = writesUnderWay, present = devicesPresent, errors = errorsOf, givenUp = isGivenUp }: HeldOptions): Held {
   const holding = new Set<string>()
   const background = new Set<Promise<void>>()
   /** Volume → its legs, with their devices and what was counted of them. */
@@ -61,7 +64,7 @@ export function createHeld({ clock, log, onFound, writes = writesUnderWay, prese
   async function blame(volume: string): Promise<void> {
     for (const { extent, device, errors: before } of counts.get(volume) ?? []) {
       const now = await errors(device)
-      if (before !== undefined && now !== undefined && now > before) blamed.set(extent, volume)
+      if ((before !== undefined && now !== undefined && now > before) || await givenUp(device)) blamed.set(extent, volume)
     }
   }
 

@@ -50,7 +50,8 @@ export async function legsInUse(volume: string, state: readonly DeviceState[]): 
   return new Map(found.flat())
 }
 
-function hasFailed(line: string): boolean {
+/** By its status line: a leg has failed, or everything waits in a queue. */
+export function hasFailed(line: string): boolean {
   return readQueueFailed(line) || (readStatus(line)?.legs ?? []).some((leg) => leg.health !== 'A')
 }
 

@@ -63,7 +63,8 @@ export function devicesWanted(wanted: VolumeWanted): readonly DeviceWanted[] {
   ]
 }
 
-const META_SECTORS = sectorsExactly(bytes(limits.changesBytes))
+/** What remembers changes, on each leg of segment 0. */
+export const META_SECTORS = sectorsExactly(bytes(limits.changesBytes))
 
 /** Where on the legs of segment 0 begins what is remembered of changes, sectors. */
 export function metaStart(segment: Pick<Segment, 'bytes'>): bigint {

@@ -4,6 +4,7 @@ import type { Clock, Log, Random } from '../../lib/ports.js'
 import type { ForeignSeen, Observation } from '../../lib/wire/agent.js'
 import type { Presence } from '../health/presence.js'
 import type { Store } from '../store/store.js'
+import { AgentSilent } from './agents.js'
 import type { Agents } from './agents.js'
 import type { AuditTrail, Call } from './audit.js'
 import type { LeaseGate, Managers } from './gate.js'
@@ -71,7 +72,7 @@ export async function whileHeard<T>(cluster: Pick<Cluster, 'clock' | 'presence'>
   const settled = new AbortController()
   const silent = (async (): Promise<never> => {
     while (cluster.presence.online(host, cluster.clock.monoMs())) await cluster.clock.sleep(SILENT_LOOK_MS, settled.signal)
-    throw new Fault('host offline', `${host} has fallen silent`)
+    throw new AgentSilent(`${host} has fallen silent`)
   })()
   silent.catch(() => undefined)
   work.catch(() => undefined)

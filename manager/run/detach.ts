@@ -11,6 +11,7 @@ import { interruptCopies } from './copying.js'
 import { pushNotes, pushVolume } from './exports.js'
 import type { VolumeFacts } from './facts.js'
 import { sinceNow } from './loss.js'
+import { lostWhileDetaching, noteLetGo, settleBeforeDetach } from './up.js'
 import type { Next } from './work.js'
 
 export async function detachTurn(cluster: Cluster, facts: VolumeFacts): Promise<Next> {
@@ -18,13 +19,16 @@ export async function detachTurn(cluster: Cluster, facts: VolumeFacts): Promise<
   const head = hosts.get(volume.head)
   if (head) {
     try {
+      if (!await requestDoomed(cluster.store.read, volume.id) && await settleBeforeDetach(cluster, facts)) return 0
       // What the head remembers is gone with it, and the servers may be behind: from here on their notes alone tell which legs are good.
       const silent = await pushNotes(cluster, volume.id)
       if (silent.length > 0 && !await requestDoomed(cluster.store.read, volume.id)) throw new Fault('data unavailable', `no server of a good leg of segment ${silent.join(', ')} takes down that it is good`)
       await cluster.agents.call(head, agentMethods.detachVolume, { volume: volume.id, attachEpoch: volume.attachEpoch }, { timeoutMs: 45_000 })
+      noteLetGo(cluster, volume)
     } catch (thrown) {
       if (!(thrown instanceof Fault) || thrown.fault === 'stale epoch') throw thrown
       if (await requestDoomed(cluster.store.read, volume.id)) throw thrown // the clean-up of a failed attach goes on until it is done
+      if (thrown.fault !== 'volume in use' && await lostWhileDetaching(cluster, head, volume.id)) return 0
       await cluster.store.change(async (tx) => {
         if (!await stillDetaching(tx, volume.id)) return
         await updateVolume(tx, volume.id, { phase: 'attached' })

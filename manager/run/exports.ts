@@ -10,7 +10,7 @@ import type { ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js
 import { allHosts, lostDisks } from '../store/hosts.js'
 import { droppingOnHost, extentsOf, extentsOnHost, removeExtent, segmentsOf, volumeById } from '../store/volumes.js'
 import { AgentSilent } from './agents.js'
-import { online } from './cluster.js'
+import { online, whileHeard } from './cluster.js'
 import type { Cluster } from './cluster.js'
 
 /** Extents in one call: bounds its time (an extent costs a server some 100 ms) and its message. */
@@ -51,11 +51,11 @@ export async function wantedOnHost(cluster: Cluster, host: string, onlyVolume?: 
   return { extents, chap: [...heads.values()].map((head) => ({ initiator: head.initiator, user: head.chapUser, password: head.chapPassword })) }
 }
 
-/** Makes the host hold what it should of one volume. Throws Fault or AgentSilent. */
+/** Makes the host hold what it should of one volume. Throws Fault or AgentSilent, that also as soon as it counts as silent. */
 export async function pushVolume(cluster: Cluster, host: HostRow, volume: string): Promise<void> {
-  await cluster.exclusively(`exports ${host.name}`, async () => {
+  await whileHeard(cluster, host.name, cluster.exclusively(`exports ${host.name}`, async () => {
     await send(cluster, host, await wantedOnHost(cluster, host.name, volume))
-  })
+  }))
 }
 
 /**

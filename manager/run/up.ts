@@ -9,12 +9,12 @@ import { lookAtAttached } from '../plan/attached.js'
 import type { AttachedDecision, SegmentFacts } from '../plan/attached.js'
 import { headOf } from '../plan/exports.js'
 import { legAfter } from '../state/leg.js'
-import type { VolumeRow } from '../state/rows.js'
+import type { HostRow, VolumeRow } from '../state/rows.js'
 import { findHost } from '../store/hosts.js'
 import { endJob } from '../store/jobs.js'
 import type { ChangeTx } from '../store/store.js'
 import { changeLayout, extentsOf, forgetChanges, segmentsOf, setLeg, setSettled, updateVolume, volumeById } from '../store/volumes.js'
-import { online, whileHeard } from './cluster.js'
+import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { commitStale } from './loss.js'
 import { mendLegs } from './mend.js'
@@ -26,13 +26,15 @@ import type { Next } from './work.js'
 
 /** Between two attempts to take up waiting I/O, ms. */
 const TRY_AGAIN_MS = 2000
+/** What waits though it was tried again since, waits for something else: longer than a head that lets go waits for its writes, ms. */
+const TRIED_LATELY_MS = 30_000
 
 export async function upTurn(cluster: Cluster, { volume, hosts }: VolumeFacts): Promise<Next> {
   const name = headOf(volume)
   const seen = cluster.seen.get(name)
   const head = hosts.get(name)
   if (!seen || !head || seen.bootId !== bootOf(volume)) return 'idle' // the head's own turn looks, and kicks
-  const there = seen.volumes.find((each) => each.volume === volume.id && each.attachEpoch === volume.attachEpoch)
+  const there = ofAttachment(seen, volume)
   const decision = there && await decide(cluster, volume.id, there)
   if (decision === 'elsewhere') return 0
   const stuck = there !== undefined && decision !== undefined && (there.waiting || decision.unavailable.length > 0)
@@ -40,6 +42,42 @@ export async function upTurn(cluster: Cluster, { volume, hosts }: VolumeFacts): 
   if (!decision || decision.reload || (stuck && await tryAgain(cluster, volume.id, decision))) await giveLayout(cluster, volume.id)
   else if (there && decision.readErrors.length > 0) await mendLegs(cluster, head, there, decision.readErrors)
   return 'idle'
+}
+
+function ofAttachment(seen: Observation | undefined, volume: VolumeRow): VolumeSeen | undefined {
+  return seen?.volumes.find((each) => each.volume === volume.id && each.attachEpoch === volume.attachEpoch)
+}
+
+/**
+ * A volume that its head is about to let go: a leg that was lost meanwhile is left behind first, as at any other time, for what is still
+ * to be written waits for that. True when the head was given a new layout.
+ */
+export async function settleBeforeDetach(cluster: Cluster, { volume }: VolumeFacts): Promise<boolean> {
+  const there = ofAttachment(cluster.seen.get(volume.head), volume)
+  if (there?.state !== 'up') return false // what is half gone goes
+  const decision = await decide(cluster, volume.id, there)
+  if (decision === 'elsewhere' || !(decision.reload || (there.waiting && await tryAgain(cluster, volume.id, decision)))) return false
+  await giveLayout(cluster, volume.id)
+  return true
+}
+
+/** Its head has let go of it: what it told last, of how far its changes are settled, counts on until that is committed. */
+export function noteLetGo(cluster: Cluster, volume: VolumeRow): void {
+  const seen = cluster.seen.get(volume.head)
+  if (seen) cluster.seen.set(volume.head, { ...seen, volumes: seen.volumes.map((each) => (each.volume === volume.id ? { ...each, state: 'partial', device: '' } : each)) })
+}
+
+/** A head could not let go of a volume: whether that is because of a leg that can be left behind, or of what only waits for a new table and was not tried lately. */
+export async function lostWhileDetaching(cluster: Cluster, head: HostRow, id: string): Promise<boolean> {
+  cluster.seen.set(head.name, await cluster.agents.call(head, agentMethods.observe, {}, { timeoutMs: 10_000 }))
+  const { read } = cluster.store
+  const [volume, segments, extents] = await Promise.all([volumeById(read, id), segmentsOf(read, id), extentsOf(read, id)])
+  if (volume?.phase !== 'detaching') return false
+  const there = ofAttachment(cluster.seen.get(head.name), volume)
+  if (extents.some((extent) => extent.doubt)) return true
+  if (there?.state !== 'up') return false
+  const triedMs = cluster.clock.monoMs() - (cluster.triedAgain.get(id) ?? Number.NEGATIVE_INFINITY)
+  return lookAtAttached(volume.layout, segmentFacts({ segments, extents }), there).reload || (there.waiting && triedMs > TRIED_LATELY_MS)
 }
 
 /**
@@ -63,11 +101,13 @@ export function bootOf(volume: VolumeRow): string {
   return volume.phase === 'detached' ? volume.copyBoot : volume.attachBoot
 }
 
+const judged: ReadonlySet<VolumeRow['phase']> = new Set(['attaching', 'attached', 'detaching', 'detached'])
+
 /** Commits what the report shows. The volume is read again inside the transaction: what the turn began with may be over. */
 async function decide(cluster: Cluster, id: string, there: VolumeSeen): Promise<AttachedDecision | 'elsewhere'> {
   return cluster.store.change(async (tx) => {
     const volume = await volumeById(tx, id)
-    if (!volume || volume.attachEpoch !== there.attachEpoch || (volume.phase !== 'attached' && volume.phase !== 'attaching' && volume.phase !== 'detached')) return 'elsewhere'
+    if (!volume || volume.attachEpoch !== there.attachEpoch || !judged.has(volume.phase)) return 'elsewhere'
     const now = { volume, segments: await segmentsOf(tx, id), extents: await extentsOf(tx, id) }
     const facts = segmentFacts(now)
     const decision = volume.phase === 'detached' ? onlyCopies(facts, lookAtAttached(volume.layout, facts, there)) : lookAtAttached(volume.layout, facts, there)
@@ -180,7 +220,7 @@ function nothingOf(volume: VolumeRow): VolumeSeen {
 /** Lets the head in at the targets of copies before it is told to copy. Gives those whose servers did not. */
 async function openTargets(cluster: Cluster, facts: VolumeFacts): Promise<VolumeSeen['unreachable']> {
   const targets = facts.extents.filter((extent) => extent.leg === 'syncing')
-  const there = cluster.seen.get(headOf(facts.volume))?.volumes.find((each) => each.volume === facts.volume.id && each.attachEpoch === facts.volume.attachEpoch)
+  const there = ofAttachment(cluster.seen.get(headOf(facts.volume)), facts.volume)
   const used = new Set(there?.segments.flatMap((segment) => segment.legs.map((leg) => leg.extent)))
   if (facts.volume.phase !== 'detached' && targets.every((extent) => used.has(extent.id))) return [] // it has them: who copies on must not wait for their servers
   const needed = new Set([...targets, ...facts.volume.phase === 'detached' ? facts.extents.filter((extent) => extent.leg === 'insync' && online(cluster, extent.host)) : []].map((extent) => extent.host))
@@ -188,7 +228,7 @@ async function openTargets(cluster: Cluster, facts: VolumeFacts): Promise<Volume
     const host = facts.hosts.get(name)
     try {
       if (!host) throw new Fault('unknown host', `${name} is not known`)
-      await whileHeard(cluster, name, pushVolume(cluster, host, facts.volume.id))
+      await pushVolume(cluster, host, facts.volume.id)
       return []
     } catch (thrown) {
       if (thrown instanceof Fault && thrown.fault === 'stale epoch') throw thrown

@@ -100,8 +100,7 @@ describe('pulling plugs, on real kernels', () => {
     await eventually('st3 exports again', () => exportsOf(lab(), 'st3'), (count) => count === 1)
     await lab().service('mgr1', 'start')
     await lab().waitRegistered()
-    // A manager that has just begun presumes st3 to be as it was. When it is heard, its leg is judged: it was away while a head had the volume.
-    await eventually('its leg was stale, and is in sync again', () => show(lab(), 'v'), (volume) => volume.health === 'full' && (volume.segments[0]?.generation ?? 0) >= 2)
+    // Its leg is in doubt, for a head had the volume meanwhile: while that lets go, its way to the leg is shut.
     await detach(lab(), 'v')
     await remove(lab(), 'v')
   })

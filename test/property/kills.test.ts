@@ -32,6 +32,12 @@ describe('a manager or an agent that dies at a step, in a simulated cluster (all
     }).timeout(180_000)
   }
 
+  it('a leg that is lost while its head lets go of the volume is left behind, wherever the manager dies', async () => {
+    const { code, text } = await kill('--story', 'detach while a leg is lost', '--process', 'manager')
+    expect(code, text).to.equal(0)
+    expect(pointsOf(text)).to.be.at.least(20)
+  }).timeout(180_000)
+
   it('a request that is taken for a new one when it is repeated is found', async () => {
     const { code, text } = await kill('--story', 'create', '--process', 'manager', '--step', 'before answering', '--mutant', 'a request that is repeated is a new one')
     expect(code, text).to.equal(1)

@@ -97,6 +97,7 @@ export async function era({ kernel, stir }: TargetContext, meta: BlockDevice, or
         default: throw new DmError(`unsupported message '${what}'`)
       }
     },
+    end: () => commit((now) => now),
     close() { closed = true },
   }
 }

@@ -20,6 +20,8 @@ export interface Target {
   readonly devices: readonly BlockDevice[]
   /** Of a mirror: legs that are being copied to. */
   copyingTo?(): readonly BlockDevice[]
+  /** What it writes when its device is removed, before `close`. */
+  end?(): Promise<unknown>
   /** Nothing that it has under way has an effect any more. */
   close(): void
 }

@@ -134,9 +134,11 @@ export class Dm {
     return device.live.map(({ start, sectors, target }) => `${prefix}${start * 8} ${sectors} ${what === 'table' ? target.table : target.status()}\n`).join('')
   }
 
-  /** A look at a device that is open waits for nobody; one that is removed writes out what is under way first. */
+  /** Once it can go nobody finds it by its name, but what it stands on is held until its targets have ended (dm_destroy() of dm.c). */
   async #remove(device: DmDevice): Promise<void> {
     if (device.opens > 0 || device.holders.size > 0) throw new DmError(`remove ioctl on ${device.name} failed: Device or resource busy`)
+    this.devices.delete(device.name)
+    for (const { target } of device.live) await target.end?.()
     this.drop(device)
   }
 

@@ -109,6 +109,9 @@ export class IscsiSession {
 
   get hostNumber(): string { return this.sid }
 
+  /** Of all its disks. */
+  get deviceState(): string { return this.#givenUp ? 'transport-offline' : this.state === 'FAILED' ? 'blocked' : 'running' }
+
   #reachable(): boolean {
     const { network, host } = this.initiator
     const server = network.server(this.target)

@@ -55,6 +55,14 @@ export const stories: readonly Story[] = [
     await asked
     await stage.use('hd1')
   } },
+  { name: 'detach while a leg is lost', before: attached, async play(stage) {
+    const { host } = stage.firstLeg()
+    const asked = stage.detach()
+    await stage.world.timeline.sleep(UNDER_WAY_MS)
+    stage.powerOff(host)
+    await asked
+    stage.powerOn(host)
+  } },
   { name: 'repair', async before(stage) {
     await stage.set('repair.grace', 5)
     await attached(stage)

@@ -15,9 +15,9 @@ export function mountKernel(files: Files, kernel: Kernel, initiator: Initiator, 
   files.mounts.set('/sys/block', block)
   files.mounts.set('/sys/class/block', block)
   files.mounts.set('/sys/dev/block', {
-    look([devno = '']) {
+    look([devno = '', ...rest]) {
       const device = kernel.find(devno)
-      return device && { kind: 'link', to: `/sys/block/${device.kernel}` }
+      return device && (rest.length === 0 ? { kind: 'link', to: `/sys/block/${device.kernel}` } : attribute(device, rest.join('/')))
     },
     list: () => undefined,
   })
@@ -88,6 +88,7 @@ function attribute(device: BlockDevice, path: string): Entry | undefined {
   if (device instanceof ScsiDisk) {
     if (path === 'device/vpd_pg80') return file(new Uint8Array([0, 0x80, 0, 32, ...Buffer.from(device.serial, 'latin1')]))
     if (path === 'device/wwid') return file(`naa.6001405${device.serial.slice(0, 25)}`)
+    if (path === 'device/state') return file(device.session.deviceState)
     if (path === 'device/ioerr_cnt') return file(`0x${device.ioErrors.toString(16)}`)
   }
   return undefined

@@ -29,13 +29,13 @@ function volume(copy: 'none' | 'all'): VolumeWanted {
 
 describe('a mirror that something happened to, and whose legs look well', () => {
   /** Looks at it once; `writes`: how many are under way in it, look by look. */
-  async function after(writes: readonly number[], { status = well, copy = 'none', failed = [], name = SEGMENT }: { readonly status?: string; readonly copy?: 'none' | 'all'; readonly failed?: readonly string[]; readonly name?: string } = {}): Promise<{ readonly held: Held; readonly told: readonly string[] }> {
+  async function after(writes: readonly number[], { status = well, copy = 'none', failed = [], away = [], name = SEGMENT }: { readonly status?: string; readonly copy?: 'none' | 'all'; readonly failed?: readonly string[]; readonly away?: readonly string[]; readonly name?: string } = {}): Promise<{ readonly held: Held; readonly told: readonly string[] }> {
     const told: string[] = []
     let at = 0
     let counted = false
     const held = createHeld({
       clock, log, present: () => Promise.resolve(present.map((each) => ({ ...each, name }))), onFound: (names) => { told.push(...names); return Promise.resolve() },
-      errors: (device) => Promise.resolve(device === 'none' ? undefined : counted && failed.includes(device) ? 6 : 5),
+      errors: (device) => Promise.resolve(device === 'none' ? undefined : counted && failed.includes(device) ? 6 : 5), givenUp: (device) => Promise.resolve(away.includes(device)),
       writes: () => { at += 1; return Promise.resolve(writes[Math.min(at, writes.length) - 1] ?? 0) },
     })
     await held.count(ID, new Map([['b'.repeat(32), '8:112'], ['c'.repeat(32), '8:144']]))
@@ -79,6 +79,10 @@ describe('a mirror that something happened to, and whose legs look well', () => 
 
   it('loses the leg whose disk alone had an error since: what it should have flushed may be gone', async () => {
     expect([letters(await after([4], { failed: ['8:144'] })), letters(await after([4], { failed: ['8:112'] }))]).to.deep.equal(['AF', 'FA'])
+  })
+
+  it('loses the leg whose disk is given up: what fails there nobody counts', async () => {
+    expect([letters(await after([4], { away: ['8:144'] })), letters(await after([4], { away: ['8:112', '8:144'] }))]).to.deep.equal(['AF', 'AA'])
   })
 
   it('loses it once: a leg that has left its volume meanwhile comes back without that', async () => {
