@@ -29,6 +29,7 @@ import { startWatchdog } from './lease/watchdog.js'
 import { createAgents } from './run/agents.js'
 import { startCluster } from './run/loop.js'
 import { olderThanCluster } from './run/older.js'
+import { keyOfHost } from './store/invitations.js'
 import { createLockFile } from './store/lock-file.js'
 import { openDatabase } from './store/open.js'
 import { schemaVersion } from './store/schema.js'
@@ -102,7 +103,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
       onAuditChanged: (expected, found) => { log.error('the audit log is not as this manager left it: somebody else has changed it. Compare it with a backup and with the heads in this log', { expected: formatAnchor(expected), found: formatAnchor(found) }) },
     })
     const agents = createAgents({
-      tls, epoch: held.epoch, random, gate: held,
+      tls, epoch: held.epoch, random, gate: held, keyOf: (host) => keyOfHost(store.read, host),
       onStaleEpoch(host) {
         olderThanCluster({ db, epoch: held.epoch, agents, nowMs: clock.nowMs() }, host).then((why) => {
           if (why === undefined) return

@@ -1,6 +1,8 @@
 /** Where a client connects to, and whom it accepts there. */
+import { X509Certificate } from 'node:crypto'
 import { checkServerIdentity } from 'node:tls'
 import type { ConnectionOptions, PeerCertificate } from 'node:tls'
+import { digestOfKey } from '../host/pki.js'
 import { subjectOf } from './server-peer.js'
 
 export interface RpcClientTls {
@@ -13,6 +15,8 @@ export interface RpcClientTls {
   readonly serverName?: string
   /** The roles (OU) of which the server's certificate must have one. */
   readonly serverRoles?: readonly string[]
+  /** Digest of the public key that the server's certificate must have, as `Peer.keyDigest` tells it: no other certificate of that name will do. */
+  readonly serverKey?: string
 }
 
 export interface Target {
@@ -45,23 +49,24 @@ export function targetOf(url: string, tls: RpcClientTls | undefined): Target {
 }
 
 function connectOptions(tls: RpcClientTls, hasHostName: boolean): ConnectionOptions {
-  const { ca, cert, key, serverName, serverRoles } = tls
+  const { ca, cert, key, serverName, serverRoles, serverKey } = tls
   if ((cert === undefined) !== (key === undefined)) throw new TypeError('a certificate and its key belong together')
   return {
     ca, ...(cert === undefined ? {} : { cert, key }), minVersion: 'TLSv1.2', rejectUnauthorized: true,
     checkServerIdentity: (host, certificate) => {
-      if (serverName === undefined && serverRoles === undefined) return hasHostName ? checkServerIdentity(host, certificate) : undefined
-      return identityError(certificate, serverName, serverRoles)
+      if (serverName === undefined && serverRoles === undefined && serverKey === undefined) return hasHostName ? checkServerIdentity(host, certificate) : undefined
+      return identityError(certificate, tls)
     },
   }
 }
 
-function identityError(certificate: PeerCertificate, serverName: string | undefined, serverRoles: readonly string[] | undefined): Error | undefined {
+function identityError(certificate: PeerCertificate, { serverName, serverRoles, serverKey }: RpcClientTls): Error | undefined {
   const { commonName, role } = subjectOf(certificate)
   if (serverName !== undefined && commonName !== serverName) return wrongServer(`it is ${commonName ?? 'nameless'}, not ${serverName}`)
   if (serverRoles !== undefined && (role === undefined || !serverRoles.includes(role))) {
     return wrongServer(`its role is ${role ?? 'none'}, not ${serverRoles.join(' or ')}`)
   }
+  if (serverKey !== undefined && digestOfKey(new X509Certificate(certificate.raw).publicKey) !== serverKey) return wrongServer('its key is another one than it is known by')
   return undefined
 }
 

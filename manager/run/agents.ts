@@ -1,4 +1,4 @@
-/** Calls to agents: one connection pool a host, mutual TLS, the host's name checked in its certificate, epoch and operation id in every call. */
+/** Calls to agents: one connection pool a host, mutual TLS, the host known by its name and by the key that it joined with, epoch and operation id in every call. */
 import { Fault, messageOf } from '../../lib/faults.js'
 import type { Random } from '../../lib/ports.js'
 import { createRpcClient, TransportError } from '../../lib/rpc/client.js'
@@ -30,24 +30,27 @@ export interface AgentsOptions {
   readonly gate: LeaseGate
   /** A host has refused this epoch: it has seen a later one. */
   readonly onStaleEpoch?: (host: HostRow) => void
+  /** Digest of the only key that a host is known by; undefined: whichever the authority certified. Asked before each call. */
+  readonly keyOf?: (host: string) => Promise<string | undefined>
 }
 
-export function createAgents({ tls, epoch, random, gate, onStaleEpoch }: AgentsOptions): Agents {
-  const clients = new Map<string, { readonly address: string; readonly client: RpcClient }>()
-  const clientOf = (host: HostRow): RpcClient => {
+export function createAgents({ tls, epoch, random, gate, onStaleEpoch, keyOf = () => Promise.resolve(undefined) }: AgentsOptions): Agents {
+  const clients = new Map<string, { readonly address: string; readonly key: string | undefined; readonly client: RpcClient }>()
+  const clientOf = (host: HostRow, key: string | undefined): RpcClient => {
     const known = clients.get(host.name)
-    if (known?.address === host.address) return known.client
-    known?.client.close() // the host has moved
-    const client = createRpcClient({ url: `https://${host.address}`, tls: { ...tls, serverName: host.name, serverRoles: ['agent'] } })
-    clients.set(host.name, { address: host.address, client })
+    if (known?.address === host.address && known.key === key) return known.client
+    known?.client.close() // the host has moved, or has joined anew
+    const client = createRpcClient({ url: `https://${host.address}`, tls: { ...tls, serverName: host.name, serverRoles: ['agent'], ...(key === undefined ? {} : { serverKey: key }) } })
+    clients.set(host.name, { address: host.address, key, client })
     return client
   }
   return {
     async call(host, method, params, { timeoutMs = 30_000, op = `e${epoch}-${random.hex(6)}` } = {}) {
       await gate.open('effect')
       const full = method === (agentMethods.observe as unknown) ? params : { ...params, epoch, op }
+      const key = await keyOf(host.name)
       try {
-        const answer = await clientOf(host).call(method.name, [method.params.format(full as never) satisfies XmlValue], { timeoutMs })
+        const answer = await clientOf(host, key).call(method.name, [method.params.format(full as never) satisfies XmlValue], { timeoutMs })
         return method.result.parse(answer, `the answer of ${host.name} to ${method.name}`)
       } catch (thrown) {
         if (thrown instanceof Fault && thrown.fault === 'stale epoch') onStaleEpoch?.(host)

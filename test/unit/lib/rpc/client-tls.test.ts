@@ -111,6 +111,13 @@ describe('mutual TLS', () => {
     expect(await outcome(await start(material.manager), material.agent)).to.equal('"hello"')
   })
 
+  it('talks to the one key that a server is known by, and to no other certificate of its name', async () => {
+    const url = await start(material.agent)
+    expect(await outcome(url, { ...material.manager, serverName: 's-1', serverKey: keyOf(material.agent) })).to.equal('"hello"')
+    for (const serverKey of [keyOf(material.manager), 'none']) expect(await outcome(url, { ...material.manager, serverName: 's-1', serverKey })).to.match(/^tls, not sent: .*its key is another one than it is known by$/)
+    expect(calls).to.have.length(1)
+  })
+
   it('works over a socket file as well, with the same checks', async () => {
     const url = await start(material.agent, join(dir, 'sock'))
     expect(await outcome(url, { ...material.manager, serverName: 's-1' })).to.equal('"hello"')
