@@ -11,17 +11,10 @@ import { Lab } from '../tools/lab/lab.js'
 import { defaultWish } from '../tools/lab/plan.js'
 import { table } from '../tools/cli/print.js'
 import { repairBench } from './repair.js'
+import { option, quantile } from './figures.js'
 
 const NAME = 'bench'
 const dist = dirname(dirname(fileURLToPath(import.meta.url)))
-
-function option(name: string, fallback: number): number {
-  const at = process.argv.indexOf(`--${name}`)
-  if (at < 0) return fallback
-  const value = Number(process.argv[at + 1])
-  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} takes a whole number from 1, not ${process.argv[at + 1] ?? 'nothing'}`)
-  return value
-}
 
 const rounds = option('rounds', 3)
 const seconds = option('seconds', 3)
@@ -46,11 +39,6 @@ async function fio(lab: Lab, host: string, device: string, job: Job): Promise<nu
   ], { timeoutMs: (seconds + 30) * 1000 })
   const parsed = JSON.parse(text.slice(text.indexOf('{'))) as { jobs: readonly Record<'read' | 'write', { iops: number }>[] }
   return parsed.jobs[0]?.[job.of].iops ?? 0
-}
-
-function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)] ?? 0
 }
 
 async function latencies(lab: Lab): Promise<void> {

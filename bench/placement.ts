@@ -16,19 +16,13 @@ import { parsePostgres } from '../manager/store/postgres-target.js'
 import { migrate } from '../manager/store/schema.js'
 import { openSqlite } from '../manager/store/sqlite.js'
 import { table } from '../tools/cli/print.js'
+import { option, quantile } from './figures.js'
 
 const GIB = 1024n ** 3n
 const DISKS_EACH = 4
 const SEGMENTS = 100
 const LEGS = 3
 const SEGMENTS_EACH = 10
-
-function option(name: string, fallback: number): number {
-  const at = process.argv.indexOf(`--${name}`)
-  const value = at < 0 ? fallback : Number(process.argv[at + 1])
-  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} takes a whole number from 1`)
-  return value
-}
 
 /** Servers of 4 disks of 4 to 12 TiB that are 30 to 70 % full, in `zones` zones (0: none): the same ones each time. */
 function cluster(servers: number, zones: number): readonly PlaceDisk[] {
@@ -45,11 +39,6 @@ function cluster(servers: number, zones: number): readonly PlaceDisk[] {
       freeBytes: bytes * BigInt(30 + roll(41)) / 100n / GIB * GIB, label: `st${server}:/dev/sd${index % DISKS_EACH}`,
     }
   })
-}
-
-function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)] ?? 0
 }
 
 interface Measured { readonly name: string; readonly times: readonly number[] }

@@ -17,6 +17,7 @@ import { startRpcServer } from '../lib/rpc/server.js'
 import { decodeCall, encodeCall } from '../lib/rpc/xmlrpc.js'
 import type { XmlValue } from '../lib/rpc/xmlrpc.js'
 import { table } from '../tools/cli/print.js'
+import { median, option } from './figures.js'
 
 /** As much of the package as is used here; it has no types of its own. */
 type Callback = (error: object | null, value?: unknown) => void
@@ -27,13 +28,6 @@ interface Serializer { serializeMethodCall(method: string, params: readonly unkn
 type Deserializer = new () => { deserializeMethodCall(stream: Readable, done: (error: unknown, method: string, params: unknown[]) => void): void }
 
 const load = createRequire(import.meta.url)
-
-function option(name: string, fallback: number): number {
-  const at = process.argv.indexOf(`--${name}`)
-  const value = at < 0 ? fallback : Number(process.argv[at + 1])
-  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} takes a whole number from 1`)
-  return value
-}
 
 /** Structs as a list of volumes has them, about so many bytes long as XML. */
 function sample(bytes: number): readonly XmlValue[] {
@@ -99,10 +93,6 @@ function serverJobs(seconds: number, ours: Served, theirs: Served): readonly (re
     return [name, { ours: at(ours), theirs: at(theirs) }]
   }
   return [job('server, 1 KB echo', encodeCall('echo', sample(1_000))), job('server, 1 MB reply', encodeCall('large', [])), job('server, 1 MB echo', encodeCall('echo', sample(1_000_000)))]
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 }
 
 async function bench(): Promise<void> {

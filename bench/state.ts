@@ -18,6 +18,7 @@ import { createRpcClient } from '../lib/rpc/client.js'
 import type { RpcClient } from '../lib/rpc/client.js'
 import { table } from '../tools/cli/print.js'
 import { freePort, PostgresServer } from '../tools/lab/postgres-server.js'
+import { median, option } from './figures.js'
 
 const dist = dirname(dirname(fileURLToPath(import.meta.url)))
 const main = join(dist, 'manager/main.js')
@@ -27,14 +28,6 @@ const SERVERS = 100
 const DISKS = 4
 const hosts = [...Array.from({ length: SERVERS }, (_, at) => `st${at + 1}`), ...Array.from({ length: SERVERS / 5 }, (_, at) => `hd${at + 1}`)]
 
-function option(name: string, fallback: number): number {
-  const at = process.argv.indexOf(`--${name}`)
-  const value = at < 0 ? fallback : Number(process.argv[at + 1])
-  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} takes a whole number from 1`)
-  return value
-}
-
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor((values.length - 1) / 2)] ?? 0
 const hex = (kind: string, number: number): string => `${kind}${number.toString(16).padStart(31, '0')}`
 
 type Row = Readonly<Record<string, string | number>>

@@ -41,6 +41,8 @@ export interface RunRequest {
   /** Output kept per stream, in bytes; more makes the run fail. Default 4 MiB. */
   readonly maxOutputBytes?: number
   readonly signal?: AbortSignal
+  /** Those of one line run one at a time, and take no place of others: one that hangs holds up its own line alone. */
+  readonly line?: string
 }
 
 /** What a program did. `exit` is the only field that says how it ended. */

@@ -68,22 +68,28 @@ export interface DmsetupOptions {
   readonly run: Run
   /** A runner of its own: waiting programs must not take the places of working ones. */
   readonly waiting: Run
+  /**
+   * Another one, for what ends when I/O has ended: a suspend, a removal. With as many places as there may be devices, for each may wait
+   * until others of these calls, or of the quick ones, let that I/O go on.
+   */
+  readonly holding: Run
   readonly udev: boolean
   /** Of what suspends nothing, ms. */
   readonly timeoutMs?: number
 }
 
-export function createDmsetup({ run, waiting, udev, timeoutMs: usual = TIMEOUT_MS }: DmsetupOptions): Dmsetup {
+export function createDmsetup({ run, waiting, holding, udev, timeoutMs: usual = TIMEOUT_MS }: DmsetupOptions): Dmsetup {
   const env: Readonly<Record<string, string>> = udev ? {} : { DM_DISABLE_UDEV: '1' } // without it, and without udev, no device nodes appear
-  const call = async (args: readonly string[], input?: string, timeoutMs = usual): Promise<RunResult & { readonly request: RunRequest }> => {
+  const call = async (args: readonly string[], { input, by = run, timeoutMs = usual }: { readonly input?: string; readonly by?: Run; readonly timeoutMs?: number } = {}): Promise<RunResult & { readonly request: RunRequest }> => {
     const request = { file: 'dmsetup', args, env, timeoutMs, maxOutputBytes: 64 * 1024 * 1024, ...(input === undefined ? {} : { input }) }
-    return { ...await run(request), request }
+    return { ...await by(request), request }
   }
-  const must = async (args: readonly string[], input?: string, timeoutMs = usual): Promise<string> => {
-    const result = await call(args, input, timeoutMs)
+  const must = async (args: readonly string[], how: Parameters<typeof call>[1] = {}): Promise<string> => {
+    const result = await call(args, how)
     if (result.exit.kind !== 'code' || result.exit.code !== 0) throw new Fault('agent failed', failureText(result.request, result))
     return result.stdout
   }
+  const untilEnded = { by: holding, timeoutMs: SUSPEND_MS }
   /** One process for all, which says a status of each that is there; with a single name it does not say whose. */
   const status = async (names: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>> => {
     const found = new Map<string, readonly string[]>()
@@ -97,13 +103,13 @@ export function createDmsetup({ run, waiting, udev, timeoutMs: usual = TIMEOUT_M
     }
     return found
   }
-  const load = async (name: string, table: readonly string[]): Promise<void> => { await must(['load', name], `${table.join('\n')}\n`) }
-  const resume = async (name: string): Promise<void> => { await must(['resume', '--noflush', '--nolockfs', name], undefined, SUSPEND_MS) } // a flush here would fail every held write
+  const load = async (name: string, table: readonly string[]): Promise<void> => { await must(['load', name], { input: `${table.join('\n')}\n` }) }
+  const resume = async (name: string): Promise<void> => { await must(['resume', '--noflush', '--nolockfs', name], untilEnded) } // a flush here would fail every held write
   return {
     status,
     load,
     resume,
-    async suspend(name) { await must(['suspend', '--noflush', '--nolockfs', name], undefined, SUSPEND_MS) },
+    async suspend(name) { await must(['suspend', '--noflush', '--nolockfs', name], untilEnded) },
     async counters() {
       const text = await must(['info', '-c', '--noheadings', '--separator', '|', '-o', 'name,events'])
       return new Map(text.split('\n').map((line) => line.split('|')).filter((fields) => fields.length === 2).map(([name = '', count = '']) => [name.trim(), Number(count)]))
@@ -118,7 +124,7 @@ export function createDmsetup({ run, waiting, udev, timeoutMs: usual = TIMEOUT_M
         const [first] = batch
         const concise = formatConcise(batch)
         // One table that is too long for an argument goes by standard input, alone.
-        if (first && concise.length > ARGUMENT_BYTES) await must(['create', first.name, '--uuid', first.uuid], `${first.table.join('\n')}\n`)
+        if (first && concise.length > ARGUMENT_BYTES) await must(['create', first.name, '--uuid', first.uuid], { input: `${first.table.join('\n')}\n` })
         else await must(['create', '--concise', concise])
       }
     },
@@ -128,14 +134,14 @@ export function createDmsetup({ run, waiting, udev, timeoutMs: usual = TIMEOUT_M
     },
     async fail(name, sectors) {
       await load(name, [`0 ${sectors} error`])
-      await must(['resume', name], undefined, SUSPEND_MS) // with a flush: that is what makes held writes fail
+      await must(['resume', name], untilEnded) // with a flush: that is what makes held writes fail
     },
     async message(name, text) {
       await must(['message', name, '0', ...text.split(' ')])
     },
     async remove(names) {
       if (names.length === 0) return { kind: 'removed' }
-      const result = await call(['remove', ...names], undefined, SUSPEND_MS)
+      const result = await call(['remove', ...names], untilEnded)
       if (result.exit.kind === 'code' && result.exit.code === 0) return { kind: 'removed' }
       if (/resource busy|is in use|still in use/i.test(result.stderr)) return { kind: 'stopped', by: 'busy' }
       if (/No such device|not found/i.test(result.stderr)) return { kind: 'stopped', by: 'absent' }

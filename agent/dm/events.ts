@@ -8,7 +8,7 @@ import type { Dmsetup } from './dmsetup.js'
 
 /** Waiting processes at most: each costs some 2 MB. */
 const WAITERS = 32
-/** So long an event waits for others that come with it, ms. */
+/** So long an event, or a question, waits for others that come with it, ms. */
 const TOGETHER_MS = 20
 /** Between two looks at the counters of the devices beyond, ms. */
 const LOOK_MS = 100
@@ -51,7 +51,12 @@ export function createDmEvents({ dm, clock, log, onEvent }: DmEventsOptions): Dm
     telling ??= clock.sleep(TOGETHER_MS).then(tellAll)
   }
 
-  const counters = (): Promise<ReadonlyMap<string, number>> => dm.counters().catch(() => new Map<string, number>())
+  /** One process for all that ask together: a volume has half a dozen devices, and they come at once. */
+  let asking: Promise<ReadonlyMap<string, number>> | undefined
+  const counters = (): Promise<ReadonlyMap<string, number>> => asking ??= clock.sleep(TOGETHER_MS).then(() => {
+    asking = undefined // who comes from now on wants to know what is there from now on
+    return dm.counters().catch(() => new Map<string, number>())
+  })
 
   /** The counter is read before the status, so an event between two waits ends the next wait at once. */
   async function waitFor(name: string, signal: AbortSignal): Promise<void> {

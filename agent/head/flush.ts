@@ -34,7 +34,7 @@ export function createFlush({ run, log, present = devicesPresent, beforeCopy = (
   async function device(name: string): Promise<void> {
     if (!(await present()).some((each) => each.name === name)) return
     // fsync(2) of a block device sends a flush down to the disks; blockdev --flushbufs only empties this kernel's page cache.
-    const result = await run({ file: 'sync', args: [`/dev/mapper/${name}`], timeoutMs: FLUSH_MS })
+    const result = await run({ file: 'sync', args: [`/dev/mapper/${name}`], timeoutMs: FLUSH_MS, line: `sync ${name}` }) // one that the kernel holds can't be killed
     if (result.exit.kind !== 'code' || result.exit.code !== 0) {
       throw new Fault('agent failed', result.exit.kind === 'timeout' ? `its writes did not end within ${FLUSH_MS / 1000} s: they wait for a lost leg` : `its cache could not be written out: ${result.stderr.trim().slice(0, 200)}`)
     }

@@ -63,6 +63,11 @@ export function devicesWanted(wanted: VolumeWanted): readonly DeviceWanted[] {
   ]
 }
 
+/** Of which what happens is news: a queue, and a mirror of more than one leg. */
+export function partsWatched(wanted: VolumeWanted): readonly Part[] {
+  return devicesWanted(wanted).filter(({ table }) => table.kind === 'queue' || (table.kind === 'mirror' && table.mirror.legs.length > 1)).map(({ part }) => part)
+}
+
 /** What remembers changes, on each leg of segment 0. */
 export const META_SECTORS = sectorsExactly(bytes(limits.changesBytes))
 

@@ -6,8 +6,7 @@ import { Fault, messageOf } from '../../lib/faults.js'
 import { createRun } from '../../lib/host/run.js'
 import type { Clock, Log, Run } from '../../lib/ports.js'
 import type { ForeignSeen, LegWanted, VolumeSeen, VolumeWanted } from '../../lib/wire/agent.js'
-import { createDmsetup } from '../dm/dmsetup.js'
-import { safeToAsk } from '../dm/dmsetup.js'
+import { createDmsetup, safeToAsk } from '../dm/dmsetup.js'
 import { createDmEvents } from '../dm/events.js'
 import { devicesPresent } from '../dm/present.js'
 import type { DevicePresent } from '../dm/present.js'
@@ -25,7 +24,7 @@ import { refuseForeignLinks, removeLinks } from './link.js'
 import { copiedBytes, devicesOf, justMade, legsInUse, notReached, seenAfter, seenByStatus, seenOf, thereByStatus, thereOf } from './look.js'
 import { createPatience } from './patience.js'
 import { createMend } from './mend.js'
-import { checkWish, devicesWanted, isLastGood, stagesOf } from './plan.js'
+import { checkWish, devicesWanted, isLastGood, partsWatched, stagesOf } from './plan.js'
 import type { DeviceThere, HeadStep } from './plan.js'
 import { openVolumeRecords } from './record.js'
 import { refuseForeign, refuseStale } from './refuse.js'
@@ -51,7 +50,8 @@ const STATUS_FRESH_MS = 2000
 const VERIFY_MS = 30_000
 
 export async function createHeadRole({ stateDir, udev, run, log, clock, localDevice, onEvent }: HeadOptions): Promise<HeadRole> {
-  const dm = createDmsetup({ run, waiting: createRun({ log, maxParallel: { dmsetup: 64 } }), udev })
+  const holding = createRun({ log, maxParallel: { dmsetup: 4096 } })
+  const dm = createDmsetup({ run, waiting: createRun({ log, maxParallel: { dmsetup: 64 } }), holding, udev })
   const sessions = createSessions({ run, clock, log })
   const records = await openVolumeRecords(stateDir)
   const background = new Set<Promise<void>>()
@@ -75,13 +75,15 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   const claimed = new Set<string>()
   /** Volumes about which an order is being carried out. */
   const ordered = new Set<string>()
+  /** Volumes whose devices are being removed: nothing that happens to those is news. */
+  const going = new Set<string>()
   let allowed: bigint | undefined
   const throttle = createThrottle({ clock, log })
   const caches = createWriteCaches({ log })
   const flush = createFlush({ run, log, beforeCopy: (kernel) => caches.restoreBelow(kernel) })
   const logs = createCopyLogs({ run, log })
   // A door of its own: what is asked of it waits as long as metadata can't be written, and must not take the places of what mends that.
-  const slow = createDmsetup({ run: createRun({ log, maxParallel: { dmsetup: 32 } }), waiting: run, udev, timeoutMs: LIST_MS })
+  const slow = createDmsetup({ run: createRun({ log, maxParallel: { dmsetup: 32 } }), waiting: run, holding, udev, timeoutMs: LIST_MS })
   const changes = createChanges({ dm, slow, run: createRun({ log, maxParallel: { era_invalidate: 32 } }), flush, logs, clock, log })
   const builder = createBuilder({ dm, run, changes, logs, caches, clock, log })
   const mend = createMend({ dm, run, log })
@@ -104,8 +106,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
 
   /** Mirrors are watched as long as they are up: a leg that fails is told within a moment, wherever the manager's own look is. */
   function watch(): void {
-    events.watch(records.all().flatMap((record) => devicesWanted(record)
-      .filter(({ table }) => table.kind === 'queue' || (table.kind === 'mirror' && table.mirror.legs.length > 1)).map(({ part }) => nameOf(record.volume, part))))
+    events.watch(records.all().filter(({ volume }) => !going.has(volume)).flatMap((record) => partsWatched(record).map((part) => nameOf(record.volume, part))))
   }
 
   /** What is told of volumes: what was seen, with copies that have ended only when they are safe, and with how far changes are settled. */
@@ -374,20 +375,24 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
         goOn()
         throw thrown
       }
-      if (await builder.takeDown(volume) === 'busy') {
-        goOn()
-        const users = await usersOf(nameOf(volume, 'top'))
-        throw new Fault('volume in use', `${record?.name ?? volume} is in use${users === '' ? ': something has its device open' : `: ${users}`}`)
-      }
-      await removeLinks(volume)
-      // Once its devices are gone a volume wants no disks; if the agent dies before they are away, the next one finds them when it starts.
-      await records.remove(volume)
-      verified.delete(volume)
-      flush.forget(volume)
-      changes.forget(volume)
-      held.released(volume)
-      patience.forget(volume)
+      going.add(volume)
       watch()
+      try {
+        if (await builder.takeDown(volume) === 'busy') {
+          goOn()
+          const users = await usersOf(nameOf(volume, 'top'))
+          throw new Fault('volume in use', `${record?.name ?? volume} is in use${users === '' ? ': something has its device open' : `: ${users}`}`)
+        }
+        await removeLinks(volume)
+        // Once its devices are gone a volume wants no disks; if the agent dies before they are away, the next one finds them when it starts.
+        await records.remove(volume)
+      } finally {
+        going.delete(volume)
+        watch()
+      }
+      verified.delete(volume)
+      for (const each of [flush, changes, patience]) each.forget(volume)
+      held.released(volume)
       await pruneSessions()
     },
   }

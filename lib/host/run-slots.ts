@@ -2,6 +2,8 @@
 export interface Slots {
   /** Resolves with a place, or with why there was none. `release` may be called more than once. Never rejects. */
   take(timeoutMs: number, signal?: AbortSignal): Promise<Turn>
+  /** Nobody has a place, and nobody waits for one. */
+  idle(): boolean
 }
 
 export type Turn = { readonly kind: 'taken'; readonly release: () => void } | { readonly kind: 'timeout' } | { readonly kind: 'cancelled' }
@@ -26,6 +28,7 @@ export function createSlots(places: number): Slots {
   }
 
   return {
+    idle: () => free === places && waiting.size === 0,
     async take(timeoutMs, signal) {
       if (free > 0) return taken()
       return new Promise((resolve) => {

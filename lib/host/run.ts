@@ -47,19 +47,22 @@ export function createRun({ log, maxParallel = {} }: RunOptions = {}): Run {
       return { exit, stdout, stderr, durationMs }
     }
     if (request.signal?.aborted) return ended({ kind: 'cancelled' })
-    let slots = slotsOf.get(request.file)
-    if (!slots) {
-      slots = createSlots(Math.max(1, maxParallel[request.file] ?? DEFAULT_PARALLEL))
-      slotsOf.set(request.file, slots)
-    }
+    const { file, line } = request
+    const key = line === undefined ? file : `line ${line}`
+    const slots = slotsOf.get(key) ?? createSlots(line === undefined ? Math.max(1, maxParallel[file] ?? DEFAULT_PARALLEL) : 1)
+    slotsOf.set(key, slots)
     const turn = await slots.take(request.timeoutMs, request.signal)
     if (turn.kind !== 'taken') return ended({ kind: turn.kind })
+    const release = (): void => {
+      turn.release()
+      if (line !== undefined && slots.idle()) slotsOf.delete(key)
+    }
     const leftMs = Math.max(1, request.timeoutMs - (performance.now() - startedMs))
     try {
-      const { exit, stdout, stderr } = await perform(request, leftMs, turn.release, log)
+      const { exit, stdout, stderr } = await perform(request, leftMs, release, log)
       return ended(exit, stdout, stderr)
     } catch (thrown) {
-      turn.release()
+      release()
       return ended({ kind: 'not started', reason: messageOf(thrown) })
     }
   }

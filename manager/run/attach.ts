@@ -22,8 +22,8 @@ import { commitStale } from './loss.js'
 import { noteSeen } from './up.js'
 import type { Next } from './work.js'
 
-/** How often a silent but living agent is asked again before its legs are left behind; an agent's restart takes less. */
-const PATIENCE = 3
+/** How often a silent but living agent is asked again before its legs are left behind: some 8 s where nobody listens; an agent's restart takes less. */
+const PATIENCE = 5
 
 export async function attachTurn(cluster: Cluster, facts: VolumeFacts, attempt: number): Promise<Next> {
   const { volume, hosts } = facts

@@ -34,7 +34,7 @@ const arrows: readonly (readonly [room: string, may: readonly string[], because:
   ['agent/', ['agent/', 'lib/'], 'the agent and the manager meet on the wire only'],
   ['tools/cli/', ['tools/cli/', 'lib/'], 'the command is a client like any other'],
   ['tools/', ['tools/', 'lib/'], 'tools drive the product from outside'],
-  ['bench/placement.ts', ['manager/plan/', 'manager/store/', 'tools/', 'lib/'], 'what it takes to plan can only be measured at the planner'],
+  ['bench/placement.ts', ['bench/', 'manager/plan/', 'manager/store/', 'tools/', 'lib/'], 'what it takes to plan can only be measured at the planner'],
   ['bench/', ['bench/', 'tools/', 'lib/'], 'benchmarks drive the product from outside'],
 ]
 

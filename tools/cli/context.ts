@@ -4,6 +4,7 @@ import { PAGE_MAX, everyRow } from '../../lib/api/lists.js'
 import type { PagedName } from '../../lib/api/lists.js'
 import type { ApiName, ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { messageOf } from '../../lib/faults.js'
+import { writeDurably } from '../../lib/host/files.js'
 import { connectManager } from './connect.js'
 import type { Manager } from './connect.js'
 import { explain } from './explain.js'
@@ -122,6 +123,11 @@ export function given<T extends object>(members: T): { readonly [K in keyof T]?:
 /** Sizes are decimal strings: they may pass 2^53. */
 export function jsonValue(_: string, value: unknown): unknown {
   return typeof value === 'bigint' ? value.toString() : value
+}
+
+/** Into a file that nobody else can read. Throws UsageError that begins with `lost` where that fails. */
+export async function writeSecret(file: string, secret: string, lost: string): Promise<void> {
+  await writeDurably(file, `${secret}\n`, 0o600).catch((thrown: unknown) => { throw new UsageError(`${lost}: ${messageOf(thrown)}`, { cause: thrown }) })
 }
 
 const units: Readonly<Record<string, number>> = { m: 60, h: 3600, d: 86_400, y: 365 * 86_400 }

@@ -1,19 +1,16 @@
 /** vsky token … and vsky user … */
 import type { Command } from 'commander'
 import { tokenRoles, userRoles } from '../../lib/api/roles.js'
-import { messageOf } from '../../lib/faults.js'
-import { writeDurably } from '../../lib/host/files.js'
-import { afterOption, given, limitOption, secondsOf, watchOption, wordOf } from './context.js'
+import { afterOption, given, limitOption, secondsOf, watchOption, wordOf, writeSecret } from './context.js'
 import type { Context, Paging, Watch } from './context.js'
 import { readPassword } from './password.js'
-import { table } from './print.js'
-import { UsageError } from './settings.js'
+import { moment, table } from './print.js'
 import { verb } from './verb.js'
 
 interface ListOptions extends Paging { readonly watch?: Watch; readonly role?: string }
 interface TokenOptions { readonly role: string; readonly host?: string; readonly expires?: string; readonly out?: string }
 
-const when = (atMs: number): string => (atMs === 0 ? '-' : new Date(atMs).toISOString().replace(/\.\d+Z$/, 'Z'))
+const when = (atMs: number): string => (atMs === 0 ? '-' : moment(atMs))
 
 export function credentialCommands(program: Command, context: () => Context): void {
   tokenCommands(program.command('token').description('what programs are let in by, instead of a certificate'), context)
@@ -29,9 +26,7 @@ function tokenCommands(token: Command, context: () => Context): void {
       const { token: made, secret } = await ask('tokenCreate', asked)
       const said = `the token ${made.name} is made, for the role ${made.role}${made.host === '' ? '' : ` on ${made.host}`}${made.expiresAt === 0 ? '' : `, until ${when(made.expiresAt)}`}`
       if (out === undefined) return show({ token: made, secret }, () => `${said}; this is its secret, which is never shown again:\n${secret}`)
-      await writeDurably(out, `${secret}\n`, 0o600).catch((thrown: unknown) => {
-        throw new UsageError(`the token ${made.name} is made, but its secret could not be written: revoke it and create another: ${messageOf(thrown)}`, { cause: thrown })
-      })
+      await writeSecret(out, secret, `the token ${made.name} is made, but its secret could not be written: revoke it and create another`)
       return show({ token: made, out }, () => `${said}; its secret is in ${out}`)
     })
   verb(token, 'list', 'tokenList').option('--role <role>', `only ${tokenRoles.join(' or ')}`).option(...limitOption).option(...afterOption).option(...watchOption)

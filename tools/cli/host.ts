@@ -1,15 +1,12 @@
 /** vsky host … */
 import type { Command } from 'commander'
 import type { HostView } from '../../lib/api/views.js'
-import { messageOf } from '../../lib/faults.js'
-import { writeDurably } from '../../lib/host/files.js'
 import { hostRoles } from '../../lib/model.js'
-import { afterOption, given, limitOption, planOption, secondsOf, watchOption, wordOf } from './context.js'
+import { afterOption, given, limitOption, planOption, secondsOf, watchOption, wordOf, writeSecret } from './context.js'
 import type { Context, Paging, Watch } from './context.js'
 import { waitForMove } from './job.js'
 import { describeMove } from './move.js'
-import { age, table, toneOf } from './print.js'
-import { UsageError } from './settings.js'
+import { age, moment, table, toneOf } from './print.js'
 import { verb } from './verb.js'
 
 const duties = ['use', 'drain', 'failed'] as const
@@ -39,9 +36,9 @@ export function hostCommands(program: Command, context: () => Context): void {
     .action(async (name: string, { expires, out }: { readonly expires: string; readonly out?: string }) => {
       const { ask, show } = context()
       const { invitation, ...made } = await ask('hostInvite', { name, ttlSeconds: secondsOf(expires) })
-      const next = (file: string): string => `${name} may join once until ${new Date(made.expiresAt).toISOString().replace(/\.\d+Z$/, 'Z')}; on it, as root: vsky-agent join --name ${name} --roles storage --listen ADDRESS:8882 --data-addresses ADDRESS ${file}`
+      const next = (file: string): string => `${name} may join once until ${moment(made.expiresAt)}; on it, as root: vsky-agent join --name ${name} --roles storage --listen ADDRESS:8882 --data-addresses ADDRESS ${file}`
       if (out === undefined) return show({ ...made, invitation }, () => `${next('(and this line to its input)')}\n${invitation}`)
-      await writeDurably(out, `${invitation}\n`, 0o600).catch((thrown: unknown) => { throw new UsageError(`the invitation could not be written, make another: ${messageOf(thrown)}`, { cause: thrown }) })
+      await writeSecret(out, invitation, 'the invitation could not be written, make another')
       return show({ ...made, out }, () => next(`--invitation ${out}`))
     })
   verb(host, 'revoke', 'hostRevoke').argument('<name>').action(async (name: string) => {

@@ -99,6 +99,11 @@ export function age(ms: number): string {
   return `${Math.round(ms / 86_400_000)} d`
 }
 
+/** A moment in UTC, to the second. */
+export function moment(atMs: number): string {
+  return new Date(atMs).toISOString().replace(/\.\d+Z$/, 'Z')
+}
+
 /** Eight digits of an id are enough for the eye. */
 export function short(id: string): string {
   return id.slice(0, 8)

@@ -97,7 +97,7 @@ export function chooseStep(seed: number, step: number, model: Model, left = 1): 
 /** The cluster as it is while and after a step, until the next check. */
 export function afterStep(model: Model, { fault, stays }: Step): Model {
   const harmed = [...new Set([...model.harmed, ...harmedBy(fault, model)])]
-  if (fault.kind === 'move') return { ...model, volumes: model.volumes.map((volume) => (volume.name === fault.volume ? { ...volume, head: fault.to } : volume)) }
+  if (fault.kind === 'move') return { ...model, harmed, volumes: model.volumes.map((volume) => (volume.name === fault.volume ? { ...volume, head: fault.to } : volume)) }
   if (fault.kind === 'forced-move') {
     return { ...model, harmed, down: [...model.down, fault.host], volumes: model.volumes.map((volume) => (volume.head === fault.host ? { ...volume, head: fault.to } : volume)) }
   }
@@ -136,6 +136,8 @@ export function describe(step: Step): string {
 
 function harmedBy(fault: Fault, { storage }: Model): readonly string[] {
   if (fault.kind === 'blip' || fault.kind === 'cut') return [storage.includes(fault.to) ? fault.to : fault.from]
+  // Who does not answer while a volume is attached has its leg left behind.
+  if (fault.kind === 'move') return storage.includes(fault.kill) ? [fault.kill] : []
   return 'host' in fault && (harmsServer.has(fault.kind) || harmsHead.has(fault.kind)) ? [fault.host] : []
 }
 
@@ -202,7 +204,7 @@ function makeFault(kind: Kind, model: Model, dice: Dice): Fault {
     }
     case 'move': {
       const { volume, from, to } = dice.pick(moves(model))
-      const kill = dice.chance(0.4) ? dice.pick([MANAGER, MANAGER, from, to, dice.pick(up([...model.storage, from], model))]) : ''
+      const kill = dice.chance(0.4) ? dice.pick([MANAGER, MANAGER, from, to, dice.pick([...frailServers(model), from])]) : ''
       return { kind, volume, to, kill, killAfterMs: kill === '' ? 0 : dice.between(1, MOVE_TAKES_MS), changes: dice.pick(['', '', 'off', 'on']) }
     }
     case 'forced-move': {

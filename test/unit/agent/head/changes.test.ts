@@ -14,7 +14,7 @@ const order = (layout: number, settled: number): VolumeWanted => ({
 })
 function remembering(...orders: readonly VolumeWanted[]): Changes {
   const run = (): Promise<RunResult> => never
-  const slow = createDmsetup({ run, waiting: run, udev: false })
+  const slow = createDmsetup({ run, waiting: run, holding: run, udev: false })
   const changes = createChanges({ dm: slow, slow, run, flush: { device: () => never }, logs: { scratch: () => never, sweep: () => never }, clock, log: silent })
   for (const each of orders) changes.note(each)
   return changes

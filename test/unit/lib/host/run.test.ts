@@ -126,6 +126,18 @@ describe('the runner', () => {
     expect((await second).durationMs).to.be.greaterThan(380)
   })
 
+  it('runs those of a line one at a time, and one that hangs in a line holds up nobody else', async () => {
+    const limited = createRun({ maxParallel: { sleep: 1 } })
+    const [gate, hangs] = [new AbortController(), (signal: AbortSignal): RunRequest => ({ file: 'sleep', args: ['20'], timeoutMs: 20_000, line: 'a', signal })]
+    const [first, second] = [limited(hangs(gate.signal)), limited({ file: 'true', args: [], timeoutMs: 100, line: 'a' })]
+    const others = await Promise.all([limited({ file: 'sleep', args: ['0'], timeoutMs: 10_000 }), limited({ file: 'sleep', args: ['0'], timeoutMs: 10_000, line: 'b' })])
+    expect(others.map(({ exit }) => exit)).to.deep.equal([{ kind: 'code', code: 0 }, { kind: 'code', code: 0 }])
+    expect((await second).exit).to.deep.equal({ kind: 'timeout' })
+    gate.abort()
+    expect((await first).exit).to.deep.equal({ kind: 'cancelled' })
+    expect((await limited({ file: 'true', args: [], timeoutMs: 10_000, line: 'a' })).exit).to.deep.equal({ kind: 'code', code: 0 })
+  })
+
   it('frees the place of a program that never started', async () => {
     const limited = createRun({ maxParallel: { 'no-such-program': 1 } })
     for (let round = 0; round < 3; round++) {

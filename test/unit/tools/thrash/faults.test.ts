@@ -64,6 +64,12 @@ describe('the thrasher\'s choice of faults', () => {
     }))
   })
 
+  it('kills the agent of a server under a move only where that server may be harmed, and then it is: its leg is left behind', () => {
+    const killed = play(3, 2000, modelOf()).flatMap(({ before, step: { fault }, after }) => (fault.kind === 'move' && fault.kill.startsWith('st') ? [{ before, after, kill: fault.kill }] : []))
+    expect(killed.length).to.be.greaterThan(10)
+    for (const { before, after, kill } of killed) expect([after.harmed.includes(kill), before.harmed.length === 0 || before.harmed.includes(kill)]).to.deep.equal([true, true])
+  })
+
   it('takes a head near the end of a round, so that servers have their turn', () => {
     for (let left = 3; left < 6; left += 1) for (let step = 0; step < 200; step += 1) expect(['head-power', 'forced-move']).to.not.include(chooseStep(1, step, modelOf(), left)?.fault.kind)
     expect(chooseStep(1, 1, modelOf({ only: ['head-power'] }), 3)?.fault.kind).to.equal('head-power')
