@@ -3,7 +3,7 @@
  * copy that a head's crash ended is begun anew.
  */
 import { constants, mkdir, open, readFile, readdir, rm } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { messageOf } from '../../lib/faults.js'
 import { failureText } from '../../lib/host/failure-text.js'
 import type { Log, Run, RunRequest } from '../../lib/ports.js'
@@ -75,9 +75,8 @@ export function createCopyLogs({ run, log }: { readonly run: Run; readonly log: 
       const files = await readdir(COPIES).catch(() => [])
       if (files.length === 0) return
       const used = new Set<string>()
-      for (const { device, path, held } of await loopDevices()) {
-        const name = basename(path)
-        if (held || fresh.has(join(COPIES, name))) used.add(name)
+      for (const { device, copy, held } of await loopDevices()) {
+        if (held || fresh.has(join(COPIES, copy))) used.add(copy)
         else await losetup('--detach', device).catch((thrown: unknown) => { log.warn('a copy\'s log stays', { device, error: messageOf(thrown) }) })
       }
       for (const name of files) if (!used.has(name) && !fresh.has(join(COPIES, name))) await rm(join(COPIES, name), { force: true })
@@ -95,12 +94,20 @@ async function writeAt(path: string, data: Uint8Array): Promise<void> {
   }
 }
 
+/**
+ * The name of our file under a loop device. Its folder says nothing: a service has mounts of its own, and of a file that was opened in an agent's
+ * former life the kernel tells the rest of its path only, from where a mount stood that is gone.
+ */
+export function copyUnder(backingFile: string): string | undefined {
+  return /(?:^|\/)(vsky-[0-9a-f]{32}-[a-z0-9-]+\.\d+\.\d+)(?: \(deleted\))?$/.exec(backingFile.trim())?.[1]
+}
+
 /** Those over our files. */
-async function loopDevices(): Promise<readonly { readonly device: string; readonly path: string; readonly held: boolean }[]> {
+async function loopDevices(): Promise<readonly { readonly device: string; readonly copy: string; readonly held: boolean }[]> {
   const names = (await readdir('/sys/block')).filter((each) => each.startsWith('loop'))
   const found = await Promise.all(names.map(async (name) => {
-    const path = (await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '')).trim()
-    return path.startsWith(`${COPIES}/`) ? [{ device: `/dev/${name}`, path, held: (await readdir(`/sys/block/${name}/holders`).catch(() => [])).length > 0 }] : []
+    const copy = copyUnder(await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => ''))
+    return copy !== undefined ? [{ device: `/dev/${name}`, copy, held: (await readdir(`/sys/block/${name}/holders`).catch(() => [])).length > 0 }] : []
   }))
   return found.flat()
 }
