@@ -4,6 +4,7 @@ import { apiMethods } from '../../lib/api/methods.js'
 import type { ApiMethod, ApiName, ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { activeAddress } from '../../lib/api/active.js'
 import { Fault, faults, messageOf } from '../../lib/faults.js'
+import { callLiving, ManagerSilent } from './living.js'
 import { authorityIn, certificateIn, readToken } from './proof.js'
 import { createRpcClient, RemoteFault, TransportError } from '../../lib/rpc/client.js'
 import type { RpcClient } from '../../lib/rpc/client.js'
@@ -122,11 +123,12 @@ async function callFirst({ clients, follow }: Known, method: string, params: Xml
     if (!client) throw new UsageError('no manager is known')
     const left = until - performance.now()
     try {
-      return await client.call(method, [params], { timeoutMs: Math.max(1000, Math.min(left, 60_000)) })
+      const timeoutMs = Math.max(1000, Math.min(left, 60_000))
+      return await (asked > 1 ? callLiving(client, method, [params], { timeoutMs }) : client.call(method, [params], { timeoutMs }))
     } catch (thrown) {
       if (thrown instanceof TypeError) throw new UsageError(`${method} cannot be sent: ${thrown.message}`, { cause: thrown })
       const again = thrown instanceof Fault ? thrown.fault === 'not active' || thrown.fault === 'state unavailable' || (mutates && thrown.fault === 'timed out')
-        : thrown instanceof TransportError && (repeated || !thrown.sent || thrown.kind === 'reset') && thrown.kind !== 'tls'
+        : thrown instanceof ManagerSilent || (thrown instanceof TransportError && (repeated || !thrown.sent || thrown.kind === 'reset') && thrown.kind !== 'tls')
       if (!again || performance.now() + PAUSE_MS > giveUp) throw thrown
       const told = activeAddress(thrown)
       const place = told === undefined ? -1 : await follow(told)
