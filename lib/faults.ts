@@ -27,6 +27,7 @@ export const faults = {
   'unknown object': { code: 1006, class: 'not found', correction: 'name a volume, a host, a disk (HOST:DEVICE) or a job' },
   'unknown token': { code: 1007, class: 'not found', correction: 'vsky token list names the tokens' },
   'unknown user': { code: 1008, class: 'not found', correction: 'vsky user list names the users' },
+  'unknown backup': { code: 1009, class: 'not found', correction: 'take another: vsky manager backup FILE' },
 
   'name taken': { code: 1101, class: 'conflict', correction: 'choose another name, or do away with what has it' },
   'volume busy': { code: 1102, class: 'conflict', correction: 'wait for what is under way (vsky volume show tells), then try again' },
@@ -48,6 +49,8 @@ export const faults = {
   'audit broken': { code: 1118, class: 'conflict', correction: 'somebody has changed the audit log: compare it with a backup, and with the heads that the managers wrote to their logs' },
   'secret gone': { code: 1119, class: 'conflict', correction: 'a secret is told once: make another (vsky token revoke and create, or vsky host invite)' },
 
+  'backup busy': { code: 1121, class: 'conflict', correction: 'wait until one of them has ended: the manager gives one up that nobody asks for any more' },
+
   'no room': { code: 1201, class: 'no room', correction: 'add a disk on a storage server that holds no leg of this volume' },
   'too few servers': { code: 1202, class: 'no room', correction: 'ask for fewer legs, or add storage servers' },
 
@@ -57,6 +60,7 @@ export const faults = {
   'agent failed': { code: 1304, class: 'unavailable', correction: 'look at the log of the agent; the manager tries again' },
   'wrong device': { code: 1305, class: 'unavailable', correction: 'the device found is not the extent expected: check the storage server; nothing was touched' },
   'state unavailable': { code: 1307, class: 'unavailable', correction: 'ask again in a moment: the manager can\'t reach its database; volumes serve on meanwhile' },
+  'backup failed': { code: 1308, class: 'unavailable', correction: 'put right what it says on the manager\'s host, and take another: vsky manager backup FILE' },
   'timed out': { code: 1306, class: 'unavailable', correction: 'the work goes on: vsky job list shows it' },
 
   'no authority': { code: 1120, class: 'conflict', correction: 'ask a manager whose configuration names the authority and an address; or issue a certificate by hand (vsky-manager issue)' },

@@ -33,6 +33,7 @@ import { keyOfHost } from './store/invitations.js'
 import { createLockFile } from './store/lock-file.js'
 import { openDatabase } from './store/open.js'
 import { schemaVersion } from './store/schema.js'
+import { openSpool } from './store/spool.js'
 import { claimEpoch, newestEpoch, openStore } from './store/store.js'
 
 /** Another manager is active. */
@@ -86,6 +87,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
   })
   let handle: RpcHandler = standby
   const access = createAccess({ db, clock, random, log })
+  const backups = await openSpool({ db, dir: join(config.stateDir, 'backups', config.name), clock, log }) // others may share the folder of the state
   /** Who got no further than the handshake is noted by the active manager. */
   let onStranger: ((peer: string, reason: string) => void) | undefined
 
@@ -128,7 +130,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
       leaving = true
       handle = standby
       onStranger = undefined
-      await Promise.race([running.stop(), clock.sleep(drainMs)])
+      await Promise.race([Promise.all([running.stop(), backups.clear()]), clock.sleep(drainMs)])
       const released = await held.release(to)
       log.info('the lease was given up', { epoch: held.epoch, to, released })
       agents.close()
@@ -136,7 +138,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
     }
     await access.refresh()
     await store.change((tx) => tx.event({ kind: 'manager active', about: 'manager', name: config.name, text: `epoch ${held.epoch}, version ${version}` }))
-    handle = createHandler(running.cluster, access, authority)
+    handle = createHandler(running.cluster, access, authority, backups)
     onStranger = (peer, reason) => { void running.cluster.audit.answered(strangerCall(peer, reason), 'denied') }
     log.info('active', { epoch: held.epoch, address: server.url, version })
     const classic = config.classic && await startClassicServer(running.cluster, config.classic, { stepGb: config.classic.stepGb }, log)

@@ -14,7 +14,7 @@ import { volumeSeen } from '../wire/agent.js'
 import { tokenRoles, userRoles } from './roles.js'
 import type { ApiRole, Asks, HypervisorReach } from './roles.js'
 import {
-  auditEntryView, auditHeadView, diskView, eventView, explainView, hostView, jobKinds, jobStates, jobView, leaseView, legRow, managerView, movePlanView, segmentRow, settingView, statusView, tokenView, userView,
+  auditEntryView, auditHeadView, backupView, diskView, eventView, explainView, hostView, jobKinds, jobStates, jobView, leaseView, legRow, managerView, movePlanView, segmentRow, settingView, statusView, tokenView, userView,
   volumeSummary, volumeView,
 } from './views.js'
 
@@ -46,6 +46,7 @@ const after = (key: string): OptionalShape<string> => optional(text({ min: 1, ma
 const prefix = optional(text({ min: 1, max: 63, describe: 'only names that begin so' }))
 const credentialName = text({ min: 1, max: 63, pattern: namePattern, describe: nameRule })
 const password = secretText({ min: 12, max: 256, pattern: /^[^\p{Cc}\p{Cs}]*$/u, describe: 'a password: 12 to 256 characters, none of them a control character' })
+const backupId = text({ min: 1, max: 64, pattern: /^[0-9a-f]+$/, describe: 'the id of a backup' })
 const none = struct({})
 const done = record({})
 
@@ -156,6 +157,12 @@ export const apiMethods = {
   managerStatus: method('vsky.manager.status', 'Who is active, and how the cluster is. A standby answers too: what it knows', { role: 'viewer', hypervisor: 'all' }, none, managerView),
   managerHandOver: method('vsky.manager.handOver', 'The active manager ends what it is doing and lets another take over: the one named, or any',
     { role: 'admin', mutates: true, faults: ['no standby'] }, struct({ to: optional(reference), request }), record({ from: text(), epoch: int() })),
+  managerBackup: method('vsky.manager.backup', 'Makes a backup of the cluster\'s state, of one moment, while all goes on; it is then taken from this manager piece by piece. It holds secrets',
+    { role: 'admin', mutates: true, faults: ['backup busy', 'unknown backup', 'backup failed', 'timed out'] }, struct({ request }), backupView),
+  managerBackupPiece: method('vsky.manager.backupPiece', 'One piece of a backup, for who had it made. One that nobody asks for in five minutes is removed', { role: 'admin', faults: ['unknown backup', 'backup failed'] },
+    struct({ backup: backupId, piece: int({ max: 1_000_000, describe: 'its number, from 0' }) }), record({ data: text({ max: 1024 * 1024 }) })),
+  managerBackupEnd: method('vsky.manager.backupEnd', 'Removes a backup from the manager, for who had it made; he has it, or wants it no more. One that is gone already is no mistake', { role: 'admin', mutates: true },
+    struct({ backup: backupId, request }), done),
   leaseShow: method('vsky.lease.show', 'The lease by which one manager is the active one', { role: 'viewer' }, none, leaseView),
 
   tokenList: method('vsky.token.list', 'Tokens, by name, those that have expired among them; never their secrets', { role: 'admin' },

@@ -304,3 +304,22 @@ export const auditHeadView = record({
   first: int(),
 })
 export type AuditHeadView = Parsed<typeof auditHeadView>
+
+export const backupView = record({
+  /** By which its pieces are asked for. */
+  backup: text(),
+  bytes: byteCount(),
+  /** Of all of it, in hex. */
+  sha256: text(),
+  /** All are of `pieceBytes` but the last; in an answer they are base64. */
+  pieces: int(),
+  pieceBytes: int(),
+  /** Rows of all tables. */
+  rows: int(),
+  /** Who made it, in which epoch: another manager knows nothing of it. */
+  manager: text(),
+  epoch: int(),
+  /** The moment of which it is. */
+  madeAt: int(),
+})
+export type BackupView = Parsed<typeof backupView>

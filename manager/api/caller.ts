@@ -6,6 +6,7 @@ import type { Signer } from '../../lib/host/pki.js'
 import type { Peer } from '../../lib/rpc/server.js'
 import type { Access } from '../access/access.js'
 import type { VolumeRow } from '../state/rows.js'
+import type { Spool } from '../store/spool.js'
 
 /** What a method knows besides what it is asked. */
 export interface Asked {
@@ -13,6 +14,8 @@ export interface Asked {
   readonly access: Access
   /** Absent where this manager has none. */
   readonly authority?: Signer | undefined
+  /** Absent where it has nowhere to make a backup. */
+  readonly backups?: Spool | undefined
 }
 
 export interface Caller {

@@ -15,9 +15,11 @@ import type { Access } from '../access/access.js'
 import { stateUnavailable } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
 import { DbError } from '../store/db.js'
+import type { Spool } from '../store/spool.js'
 import { EpochLost, staleEpoch } from '../store/store.js'
 import { auditHead, auditList } from './audit.js'
 import { callOf, makeCall } from './audited.js'
+import { managerBackup, managerBackupEnd, managerBackupPiece } from './backups.js'
 import { admitted, callerOf, refuseOtherHost } from './caller.js'
 import type { Asked, Caller } from './caller.js'
 import { tokenCreate, tokenList, tokenRevoke, userCreate, userList, userPassword, userRevoke } from './credentials.js'
@@ -41,7 +43,7 @@ const handlers: Handlers = {
   hostList, hostShow, hostInvite, hostRevoke, hostJoin, diskAdd, diskList, diskShow, diskRemove, volumeCreate, volumeList, volumeShow, volumeAttach, volumeDetach, volumeDelete,
   diskEvacuationPlan, diskEvacuate, diskFail, diskUse, hostDrainPlan, hostDrain, hostFail, hostUse, jobList, jobCancel, settingList, settingSet, status, explain,
   eventList, managerStatus, managerHandOver, leaseShow, segmentList, legList, jobShow, tokenList, tokenCreate, tokenRevoke, userList, userCreate, userPassword, userRevoke, hostRegister, hostHeartbeat, hostReport,
-  auditList, auditHead,
+  auditList, auditHead, managerBackup, managerBackupPiece, managerBackupEnd,
 }
 
 const MIB = 1024 * 1024
@@ -57,9 +59,9 @@ export function apiDoor(handle: RpcHandler, access: Access): Pick<RpcServerOptio
 }
 
 /** Of the active manager. `access`: that of the door's own doorkeeper, which hears of every change at once. */
-export function createHandler(cluster: Cluster, access: Access, authority?: Signer): RpcHandler {
+export function createHandler(cluster: Cluster, access: Access, authority?: Signer, backups?: Spool): RpcHandler {
   const denied = (context: CallContext, name: SystemName, params: readonly XmlValue[]): Promise<void> => cluster.audit.answered(makeCall(context, wireOf(context), name, params), 'denied')
-  return createDoor((key, context, params) => call(cluster, { access, authority }, key, context, params), denied)
+  return createDoor((key, context, params) => call(cluster, { access, authority, backups }, key, context, params), denied)
 }
 
 /** What a manager says that is not the active one: what it knows of who is, and to everything else the fault `not active`. */

@@ -1,4 +1,5 @@
 /** Answers the `system.` family: from the registry alone, and many calls in one. */
+import { apiMethods } from '../../lib/api/methods.js'
 import { MULTICALL_MAX, allMethodNames, helpOf, signaturesOf, systemMethods } from '../../lib/api/system.js'
 import type { SystemName } from '../../lib/api/system.js'
 import { Fault, faults } from '../../lib/faults.js'
@@ -35,6 +36,7 @@ async function one(context: CallContext, given: XmlValue, call: RpcHandler): Pro
   try {
     const { methodName, params } = partsOf(given)
     if (methodName === 'system.multicall') throw new Fault('invalid request', 'a multicall can\'t be part of another')
+    if (methodName === apiMethods.managerBackupPiece.name) throw new Fault('invalid request', 'pieces of a backup are too long to be asked for together')
     return [await call(context, methodName, params)]
   } catch (thrown) {
     if (thrown instanceof Fault || thrown instanceof WireFault) return { faultCode: thrown.code, faultString: thrown.message }

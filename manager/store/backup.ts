@@ -37,40 +37,15 @@ export class BackupRefused extends Error {
 
 const PAGE = 500
 
-/** Writes it durably, beside the manager that goes on, and under its name only when it is whole. Gives the count of rows by table. */
-export async function writeBackup(db: Db, path: string, nowMs: number): Promise<Readonly<Record<string, number>>> {
+/** Of all tables that there are, by name. */
+export type RowCounts = Readonly<Record<string, number>>
+
+/** Writes it durably, beside the manager that goes on, and under its name only when it is whole. */
+export async function writeBackup(db: Db, path: string, nowMs: number): Promise<RowCounts> {
   const part = `${path}.part`
-  const hash = createHash('sha256')
-  const rows: Record<string, number> = {}
   const file = await open(part, 'w', 0o600)
   try {
-    const write = async (lines: readonly unknown[]): Promise<void> => {
-      const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('')
-      hash.update(text)
-      await file.write(text)
-    }
-    await db.snapshot(async (reader) => {
-      const lease = await reader.get(`select epoch from lease where name = 'manager'`)
-      const schema = numberOf(await reader.get('select count(*) as n from migrations') ?? {}, 'n')
-      await write([{ vsky: 'backup', format: 1, schema, epoch: lease ? numberOf(lease, 'epoch') : 0, madeAt: nowMs }])
-      const there = await tablesOf(db, reader)
-      for (const [table, key] of Object.entries(stateTables)) {
-        if (!there.has(table)) continue // no manager of this release has run on it yet
-        rows[table] = 0
-        const alone = !key.includes(',') // an offset reads all that it leaves out: too slow for the long ones, and those have one column as their key
-        let behind: SqlValue | undefined
-        for (let at = 0; ; at += PAGE) {
-          const page = alone && behind !== undefined
-            ? await reader.all(`select * from ${table} where ${key} > ? order by ${key} limit ?`, [behind, PAGE])
-            : await reader.all(`select * from ${table} order by ${key} limit ? offset ?`, [PAGE, alone ? 0 : at])
-          behind = page.at(-1)?.[key] as SqlValue | undefined
-          await write(page.map((row) => ({ table, row })))
-          rows[table] += page.length
-          if (page.length < PAGE) break
-        }
-      }
-    })
-    await file.write(`${JSON.stringify({ end: true, rows, sha256: hash.digest('hex') })}\n`)
+    const rows = await readOut(db, nowMs, (text) => file.writeFile(text)) // from where the last one ended
     await file.sync()
     await file.close()
     await rename(part, path)
@@ -81,6 +56,40 @@ export async function writeBackup(db: Db, path: string, nowMs: number): Promise<
     await rm(part, { force: true })
     throw thrown
   }
+}
+
+/** The text of a backup of this moment, a page of rows at a time: the next is read when `write` is done with the one before. Rejects with what `write` throws. */
+export async function readOut(db: Db, nowMs: number, write: (text: string) => Promise<void>): Promise<RowCounts> {
+  const hash = createHash('sha256')
+  const rows: Record<string, number> = {}
+  const tell = async (lines: readonly unknown[]): Promise<void> => {
+    const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('')
+    hash.update(text)
+    await write(text)
+  }
+  await db.snapshot(async (reader) => {
+    const lease = await reader.get(`select epoch from lease where name = 'manager'`)
+    const schema = numberOf(await reader.get('select count(*) as n from migrations') ?? {}, 'n')
+    await tell([{ vsky: 'backup', format: 1, schema, epoch: lease ? numberOf(lease, 'epoch') : 0, madeAt: nowMs }])
+    const there = await tablesOf(db, reader)
+    for (const [table, key] of Object.entries(stateTables)) {
+      if (!there.has(table)) continue // no manager of this release has run on it yet
+      rows[table] = 0
+      const alone = !key.includes(',') // an offset reads all that it leaves out: too slow for the long ones, and those have one column as their key
+      let behind: SqlValue | undefined
+      for (let at = 0; ; at += PAGE) {
+        const page = alone && behind !== undefined
+          ? await reader.all(`select * from ${table} where ${key} > ? order by ${key} limit ?`, [behind, PAGE])
+          : await reader.all(`select * from ${table} order by ${key} limit ? offset ?`, [PAGE, alone ? 0 : at])
+        behind = page.at(-1)?.[key] as SqlValue | undefined
+        await tell(page.map((row) => ({ table, row })))
+        rows[table] += page.length
+        if (page.length < PAGE) break
+      }
+    }
+  })
+  await write(`${JSON.stringify({ end: true, rows, sha256: hash.digest('hex') })}\n`)
+  return rows
 }
 
 async function tablesOf({ engine }: Db, reader: Reader): Promise<ReadonlySet<string>> {

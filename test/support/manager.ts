@@ -27,6 +27,7 @@ import { startCluster } from '../../manager/run/loop.js'
 import type { Db } from '../../manager/store/db.js'
 import { textOf } from '../../manager/store/db.js'
 import { migrate } from '../../manager/store/schema.js'
+import { openSpool } from '../../manager/store/spool.js'
 import { openSqlite } from '../../manager/store/sqlite.js'
 import { takeOver } from '../../manager/store/store.js'
 import { obedientAgents } from './agents.js'
@@ -106,8 +107,9 @@ export async function startManager({ servers = 3, volumes = 3, deadlineMs = 10_0
     onEpochLost: (lost) => { throw lost },
   })
   const access = createAccess({ db, ...ports, clock: accessClock, log, costs: { user: quick, token: quick } })
+  const backups = await openSpool({ db, dir: join(dir, 'backups'), clock: stillClock, log, spareBytes: 0 })
   const onStranger = (peer: string, reason: string): void => { void running.cluster.audit.answered(strangerCall(peer, reason), 'denied') }
-  const server = await startRpcServer({ host: '127.0.0.1', port: 0, tls: own, log, closeGraceMs: 200, deadlineMs, onStranger, ...apiDoor(createHandler(running.cluster, access, createSigner(run, authority)), access) })
+  const server = await startRpcServer({ host: '127.0.0.1', port: 0, tls: own, log, closeGraceMs: 200, deadlineMs, onStranger, ...apiDoor(createHandler(running.cluster, access, createSigner(run, authority), backups), access) })
   address = server.url
   const clients = new Map<Caller, RpcClient>()
   const tls = (caller: Caller): TlsMaterial => certificates.get(caller) ?? own
@@ -136,6 +138,7 @@ export async function startManager({ servers = 3, volumes = 3, deadlineMs = 10_0
     async stop() {
       for (const client of clients.values()) client.close()
       await server.close()
+      await backups.clear()
       await running.stop()
       await db.close()
       await rm(dir, { recursive: true, force: true })

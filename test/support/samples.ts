@@ -12,6 +12,7 @@ const samples: Samples = {
   jobShow: { job: 'none' }, jobCancel: { job: 'none' }, settingSet: { name: 'repair.grace', value: 77 }, explain: { object: 'v1' },
   hostInvite: { name: 'st9' }, hostRevoke: { name: 'st9' }, hostJoin: { csr: `-----BEGIN CERTIFICATE REQUEST-----\n${'A'.repeat(64)}\n-----END CERTIFICATE REQUEST-----\n`, addresses: [] },
   tokenCreate: { name: 'fresh', role: 'viewer' }, tokenRevoke: { token: 'none' }, userCreate: { name: 'fresh', role: 'viewer', password: 'a long password' }, userPassword: { user: 'none', password: 'another password' }, userRevoke: { user: 'none' },
+  managerBackupPiece: { backup: '0123456789abcdef', piece: 0 }, managerBackupEnd: { backup: '0123456789abcdef' },
   hostRegister: { ...registration('st1', 'storage'), version: 'newer' }, hostHeartbeat: { name: 'st1', bootId: 'boot-1', incarnation: 'inc-1', changed: 1 }, hostReport: { name: 'st1', bootId: 'boot-1', incarnation: 'inc-1', volumes: [] },
 }
 

@@ -25,9 +25,9 @@ export interface ConnectOptions {
 export interface Manager {
   /**
    * Calls a method; one that changes something is repeated under the same request id until it is done or the time is over.
-   * `patient`: a question is repeated as long, for who follows what happens.
+   * `patient`: a question is repeated as long, for who follows what happens. `untilDone`: the time begins anew whenever the manager says that it is still at work.
    */
-  call<N extends ApiName>(name: N, params: Omit<ApiParams<N>, 'request'>, options?: { readonly patient?: boolean }): Promise<ApiResult<N>>
+  call<N extends ApiName>(name: N, params: Omit<ApiParams<N>, 'request'>, options?: { readonly patient?: boolean; readonly untilDone?: boolean }): Promise<ApiResult<N>>
   /** Asks the managers in turn until the active one answers, first the one at `address` (empty: not known). One round. */
   callActive(name: 'managerStatus', params: Record<string, never>, address: string): Promise<ApiResult<'managerStatus'>>
   close(): void
@@ -58,10 +58,10 @@ export async function connectManager(options: ConnectOptions): Promise<Manager> 
     },
   }
   return {
-    async call(name, params, { patient = false } = {}) {
+    async call(name, params, { patient = false, untilDone = false } = {}) {
       const method = apiMethods[name] as unknown as ApiMethod<ApiParams<typeof name>, ApiResult<typeof name>>
       const full = (method.mutates ? { ...params, request: `cli-${randomBytes(12).toString('hex')}` } : params) as ApiParams<typeof name>
-      const answer = await callFirst(known, method.name, method.params.format(full), { mutates: method.mutates, patient, until: performance.now() + options.timeoutMs, onWait: options.onWait })
+      const answer = await callFirst(known, method.name, method.params.format(full), { mutates: method.mutates, patient, untilDone, timeoutMs: options.timeoutMs, onWait: options.onWait })
       try {
         return method.result.parse(answer, `the answer to ${method.name}`)
       } catch (thrown) {
@@ -106,15 +106,16 @@ interface Known {
 interface Manner {
   readonly mutates: boolean
   readonly patient: boolean
-  /** By the monotonic clock. */
-  readonly until: number
+  readonly untilDone: boolean
+  readonly timeoutMs: number
   readonly onWait: ConnectOptions['onWait']
 }
 
 /** The next manager is asked when one can't be reached; the same call is made again when its outcome is unknown or the work goes on. */
-async function callFirst({ clients, follow }: Known, method: string, params: XmlValue, { mutates, patient, until, onWait }: Manner): Promise<XmlValue> {
+async function callFirst({ clients, follow }: Known, method: string, params: XmlValue, { mutates, patient, untilDone, timeoutMs, onWait }: Manner): Promise<XmlValue> {
+  let until = performance.now() + timeoutMs
   const repeated = mutates || patient
-  const giveUp = repeated ? until : Math.min(until, performance.now() + READ_PATIENCE_MS)
+  const patientUntil = repeated ? Number.POSITIVE_INFINITY : performance.now() + READ_PATIENCE_MS
   const asked = clients.length
   let at = 0
   let followed = 0
@@ -123,13 +124,14 @@ async function callFirst({ clients, follow }: Known, method: string, params: Xml
     if (!client) throw new UsageError('no manager is known')
     const left = until - performance.now()
     try {
-      const timeoutMs = Math.max(1000, Math.min(left, 60_000))
-      return await (asked > 1 ? callLiving(client, method, [params], { timeoutMs }) : client.call(method, [params], { timeoutMs }))
+      const limits = { timeoutMs: Math.max(1000, Math.min(left, 60_000)) }
+      return await (asked > 1 ? callLiving(client, method, [params], limits) : client.call(method, [params], limits))
     } catch (thrown) {
       if (thrown instanceof TypeError) throw new UsageError(`${method} cannot be sent: ${thrown.message}`, { cause: thrown })
       const again = thrown instanceof Fault ? thrown.fault === 'not active' || thrown.fault === 'state unavailable' || (mutates && thrown.fault === 'timed out')
         : thrown instanceof ManagerSilent || (thrown instanceof TransportError && (repeated || !thrown.sent || thrown.kind === 'reset') && thrown.kind !== 'tls')
-      if (!again || performance.now() + PAUSE_MS > giveUp) throw thrown
+      if (untilDone && thrown instanceof Fault && thrown.fault === 'timed out') until = performance.now() + timeoutMs
+      if (!again || performance.now() + PAUSE_MS > Math.min(until, patientUntil)) throw thrown
       const told = activeAddress(thrown)
       const place = told === undefined ? -1 : await follow(told)
       at = place >= 0 && clients[place] !== client ? place : at + 1

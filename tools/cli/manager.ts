@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import type { ManagerView } from '../../lib/api/views.js'
 import { formatSize } from '../../lib/units.js'
+import { takeBackup } from './backup.js'
 import type { Context } from './context.js'
 import type { Manager } from './connect.js'
 import { age, table } from './print.js'
@@ -25,6 +26,12 @@ export function managerCommands(program: Command, context: () => Context): void 
     })
     show(status, (now) => describe(now, look))
   })
+  verb(manager, 'backup', 'managerBackup', 'managerBackupPiece', 'managerBackupEnd').argument('<file>', 'a file that does not exist yet; readable by nobody else')
+    .description('Writes a backup of the cluster\'s state to a file here, while all goes on: for "vsky-manager restore". It holds secrets')
+    .action(async (file: string) => {
+      const { withManager, show } = context()
+      show(await withManager((at) => takeBackup(at, file, () => statusOfActive(at))), (taken) => `wrote ${taken.file}: ${formatSize(taken.bytes)}, ${taken.rows} rows, the state of ${new Date(taken.madeAt).toISOString()} from ${taken.manager}; whoever can read it can read the cluster's secrets`)
+    })
   verb(program.command('lease').description('who may be the active manager'), 'show', 'leaseShow').action(async () => {
     const { ask, show } = context()
     show(await ask('leaseShow', {}), (lease) => `${lease.holder} has epoch ${lease.epoch}, for ${age(Math.max(0, Date.now() - lease.startedAt))}; ${lease.beat} renewals, incarnation ${lease.incarnation}`)
