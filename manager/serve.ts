@@ -13,10 +13,10 @@ import { systemRandom } from '../lib/host/random.js'
 import { createRun } from '../lib/host/run.js'
 import type { Log } from '../lib/ports.js'
 import { startRpcServer } from '../lib/rpc/server.js'
-import type { RpcHandler } from '../lib/rpc/server.js'
+import type { RpcHandler, RpcServerOptions } from '../lib/rpc/server.js'
 import { createAccess } from './access/access.js'
 import { startClassicServer } from './api/classic/door.js'
-import { strangerCall } from './api/audited.js'
+import { strangerAtDoor } from './api/audited.js'
 import { apiDoor, createHandler, createStandbyHandler } from './api/door.js'
 import type { ManagerConfig } from './config.js'
 import { databaseLease } from './lease/database.js'
@@ -88,8 +88,8 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
   let handle: RpcHandler = standby
   const access = createAccess({ db, clock, random, log })
   const backups = await openSpool({ db, dir: join(config.stateDir, 'backups', config.name), clock, log }) // others may share the folder of the state
-  /** Who got no further than the handshake is noted by the active manager. */
-  let onStranger: ((peer: string, reason: string) => void) | undefined
+  /** Who is not let in is noted by the active manager alone. */
+  let onStranger: RpcServerOptions['onStranger']
 
   /** From the lease in hand to its end. */
   async function lead(held: Held): Promise<void> {
@@ -139,7 +139,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
     await access.refresh()
     await store.change((tx) => tx.event({ kind: 'manager active', about: 'manager', name: config.name, text: `epoch ${held.epoch}, version ${version}` }))
     handle = createHandler(running.cluster, access, authority, backups)
-    onStranger = (peer, reason) => { void running.cluster.audit.answered(strangerCall(peer, reason), 'denied') }
+    onStranger = (stranger) => { running.cluster.audit.stranger(strangerAtDoor(stranger)) }
     log.info('active', { epoch: held.epoch, address: server.url, version })
     const classic = config.classic && await startClassicServer(running.cluster, config.classic, { stepGb: config.classic.stepGb }, log)
     if (classic) log.info('clients of the original API are answered, unencrypted and whoever they are', { address: classic.url })
@@ -151,7 +151,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
   }
 
   const server = await startRpcServer({
-    host: config.host, port: config.port, tls, log, onStranger: (peer, reason) => { onStranger?.(peer, reason) }, ...apiDoor((context, method, params) => handle(context, method, params), access),
+    host: config.host, port: config.port, tls, log, onStranger: (stranger) => { onStranger?.(stranger) }, ...apiDoor((context, method, params) => handle(context, method, params), access),
   })
   log.info('standby', { address: server.url, version, ttlMs: times.ttlMs })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {

@@ -131,7 +131,7 @@ export const apiMethods = {
       after: optional(int()), limit: optional(int({ min: 1, max: 1000, describe: 'rows at most, 1 to 1000; default 200' })), waitMs: optional(int({ max: 30_000 })),
       newest: optional(flag('true: the newest ones instead of the first; default false')), about: optional(word('volume', 'host', 'disk', 'manager')), name: optional(reference), kind: optional(text({ min: 1, max: 100, describe: 'only kinds that begin so' })),
     }), list(eventView)),
-  auditList: method('vsky.audit.list', 'The audit log, oldest first: every call that changed something or was denied, each entry chained to the one before by its hash',
+  auditList: method('vsky.audit.list', 'The audit log, oldest first: every call that changed something or was denied, and who was not let in, each entry chained to the one before by its hash',
     { role: 'admin' },
     struct({
       after: optional(int({ describe: 'only entries after this number' })), limit: optional(int({ min: 1, max: 1000, describe: 'rows at most, 1 to 1000; default 200' })),

@@ -270,7 +270,7 @@ export const auditEntryView = record({
   atMs: int(),
   /** Of the manager that wrote it. */
   epoch: int(),
-  /** `call`: somebody called; `outcome`: work that a call began has ended; `refusals`: further calls of one caller that changed nothing, counted only; `cut`: older entries were removed; `alarm`: the log was found other than it was written. */
+  /** `call`: somebody called; `outcome`: work that a call began has ended; `refusals`: further calls of one caller that changed nothing, counted only; `stranger`: somebody was not let in: who he claims to be, why he was not, and how often in that minute is in the parameters, and `others` when it is told of so many together; `cut`: older entries were removed; `alarm`: the log was found other than it was written. */
   kind: text(),
   /** The name by which the caller was known; empty when nobody had to say it, or it was not believed. */
   who: text(),

@@ -29,6 +29,24 @@ export interface Doorkeeper {
   identify(offer: Offer, address: string): Promise<Identity>
 }
 
+/** Of somebody who was not let in: for the records of who guards the door, never for him. No secret is in it. */
+export interface Refused {
+  /** Who he claimed to be, as far as it may be written down; else empty. */
+  readonly claimed: string
+  /** Whether there is somebody of that name. What is not known may have been thought out. */
+  readonly known: boolean
+  /** One of a few words. */
+  readonly why: string
+}
+
+export class NotAdmitted extends Fault {
+  readonly refused: Refused
+  constructor(fault: 'not authenticated' | 'too many attempts', message: string, refused: Refused) {
+    super(fault, message)
+    this.refused = refused
+  }
+}
+
 /** Longer ones are nobody's. */
 const HEADER_MAX = 2048
 
@@ -49,16 +67,16 @@ export function offerOf(header: string): Offer | undefined {
 export async function identified(doorkeeper: Doorkeeper, { authorization }: IncomingHttpHeaders, peer: Peer): Promise<Peer> {
   if (authorization === undefined) {
     if (peer.commonName !== undefined) return peer
-    throw notAuthenticated()
+    throw notAuthenticated({ why: 'no certificate, token or password' })
   }
   const offer = offerOf(authorization)
-  if (!offer) throw notAuthenticated()
+  if (!offer) throw notAuthenticated({ why: 'no token or password that can be read' })
   return { address: peer.address, ...await doorkeeper.identify(offer, peer.address) }
 }
 
 /** The same words for whatever was wrong: nobody learns whether a name exists. */
-export function notAuthenticated(): Fault {
-  return new Fault('not authenticated', 'neither a certificate of this cluster nor a token or password that is good')
+export function notAuthenticated({ claimed = '', known = false, why }: Partial<Refused> & Pick<Refused, 'why'>): NotAdmitted {
+  return new NotAdmitted('not authenticated', 'neither a certificate of this cluster nor a token or password that is good', { claimed, known, why })
 }
 
 /**

@@ -47,6 +47,15 @@ export function refusedAddress(socket: Socket): string {
   return socket.remoteAddress ?? (below instanceof Socket ? below.remoteAddress : undefined) ?? 'unknown'
 }
 
+/** As what a client has shown itself whose certificate is refused: anybody may write any name into one. Empty when it showed none. */
+export function claimedBy(socket: Socket): string {
+  const certificate: object | undefined = socket instanceof TLSSocket ? socket.getPeerCertificate() : undefined
+  const { commonName } = certificate && Object.keys(certificate).length > 0 ? subjectOf(certificate as PeerCertificate) : {}
+  return commonName === undefined ? '' : `certificate of ${JSON.stringify(commonName.slice(0, CLAIM_MAX))}`
+}
+
+const CLAIM_MAX = 64
+
 /** Why a handshake failed, when that was for want of a good certificate; undefined for one that broke off for another reason. */
 export function refusalOf(error: Error, socket: Socket): string | undefined {
   const found: unknown = socket instanceof TLSSocket ? socket.authorizationError : undefined // an Error's code, whatever the type says

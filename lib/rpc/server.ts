@@ -19,11 +19,11 @@ import { jsonDialect } from './dialect-json.js'
 import type { JsonDialectOptions } from './dialect-json.js'
 import { HttpRefusal, createBodyBudget, readBody } from './server-body.js'
 import type { BodyBudget } from './server-body.js'
-import { identified, strangerness } from './server-credentials.js'
-import type { Doorkeeper } from './server-credentials.js'
+import { NotAdmitted, identified, strangerness } from './server-credentials.js'
+import type { Doorkeeper, Refused } from './server-credentials.js'
 import { listenOn } from './server-listen.js'
 import type { RpcAddress } from './server-listen.js'
-import { createPeerCount, nameOfPeer, peerOf, refusalOf, refusedAddress } from './server-peer.js'
+import { claimedBy, createPeerCount, nameOfPeer, peerOf, refusalOf, refusedAddress } from './server-peer.js'
 import type { Peer } from './server-peer.js'
 import type { XmlRpcLimits, XmlValue } from './xmlrpc-value.js'
 
@@ -80,8 +80,18 @@ interface RpcServerSettings {
   readonly maxCallsPerPeer?: number
   /** How long `close` waits for calls under way. Default 5 s. */
   readonly closeGraceMs?: number
-  /** Told of a client that got as far as showing a certificate, or none, and was refused for it. `reason`: OpenSSL's word, such as `CERT_HAS_EXPIRED`. */
-  readonly onStranger?: (peer: string, reason: string) => void
+  /** Told of each that got as far as showing a certificate, a token, a password, or none, and was not let in. It must return at once. */
+  readonly onStranger?: (stranger: Stranger) => void
+}
+
+/** Somebody who was not let in; of a certificate that was refused `why` has OpenSSL's word, such as `CERT_HAS_EXPIRED`. */
+export interface Stranger extends Refused {
+  readonly address: string
+  /** That he asked for; absent at the handshake, before any request. */
+  readonly path?: string
+  readonly fault: 'not authenticated' | 'too many attempts'
+  /** Under which the log tells more; empty at the handshake. */
+  readonly logId: string
 }
 
 export type RpcServerOptions = RpcServerSettings & (
@@ -161,7 +171,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   const refused = (socket: Socket, reason: string, told: string | undefined): void => {
     const address = refusedAddress(socket)
     log.info('a client was refused at the handshake', { peer: address, reason })
-    if (told !== undefined) options.onStranger?.(address, told)
+    if (told !== undefined) options.onStranger?.({ address, claimed: claimedBy(socket), known: false, why: told, fault: 'not authenticated', logId: '' })
   }
   if (doorkeeper) {
     server.prependListener('secureConnection', (socket: TLSSocket) => { // before HTTP has it: not a byte of a stranger's is read
@@ -277,11 +287,14 @@ interface Doing {
 
 /** Who calls, or what is answered to whom nobody knows. */
 async function entryOf(doing: Doing, { headers }: Asked): Promise<{ readonly peer: Peer } | { readonly reply: WireReply }> {
-  const { gone, ctx: { peer }, options: { doorkeeper } } = doing
+  const { gone, ctx: { peer, path, requestId }, options: { doorkeeper, onStranger } } = doing
   if (!doorkeeper) return { peer }
   try {
     return { peer: await within(IDENTIFY_MS, gone, identified(doorkeeper, headers, peer)) }
   } catch (thrown) {
+    if (thrown instanceof NotAdmitted && (thrown.fault === 'not authenticated' || thrown.fault === 'too many attempts')) {
+      onStranger?.({ address: peer.address, path, fault: thrown.fault, logId: requestId, ...thrown.refused })
+    }
     return { reply: failure(doing, thrown) }
   }
 }

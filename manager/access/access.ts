@@ -6,7 +6,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { Fault, messageOf } from '../../lib/faults.js'
 import type { Clock, Log, Random } from '../../lib/ports.js'
-import { notAuthenticated } from '../../lib/rpc/server-credentials.js'
+import { NotAdmitted, notAuthenticated } from '../../lib/rpc/server-credentials.js'
 import type { Doorkeeper, Identity, Offer } from '../../lib/rpc/server-credentials.js'
 import { credentialsUntil, tokenById, userByName } from '../store/credentials.js'
 import { invitationById } from '../store/invitations.js'
@@ -62,6 +62,8 @@ interface Found extends Identity {
 /** What is asked for: a name that the attempts are counted by, and how it is looked up. */
 interface Claim {
   readonly name: string
+  /** What may be written down of it when there is no such name, which may be a password that was typed in the wrong place; the id of a token is public. */
+  readonly unknown: string
   readonly secret: string
   readonly cost: ScryptCost
   readonly find: () => Promise<Found | undefined>
@@ -94,11 +96,11 @@ export function createAccess({ db, clock, random, log, costs = { user: passwordC
         const row = await userByName(db, name)
         return row && { credential: `user ${JSON.stringify(row.name)}`, role: row.role, hash: row.hash, expiresAt: 0 }
       }
-      return name.length > 63 || password.length > SECRET_MAX ? undefined : { name: `user ${name}`, secret: password, cost: costs.user, find }
+      return name.length > 63 || password.length > SECRET_MAX ? undefined : { name: `user ${name}`, unknown: '', secret: password, cost: costs.user, find }
     }
     const token = readToken(offer.token)
     return token && {
-      name: `token ${token.id}`, secret: token.secret, cost: costs.token,
+      name: `token ${token.id}`, unknown: `token with id ${token.id}`, secret: token.secret, cost: costs.token,
       find: async () => {
         const row = await tokenById(db, token.id)
         const invitation = row ? undefined : await invitationById(db, token.id)
@@ -112,8 +114,11 @@ export function createAccess({ db, clock, random, log, costs = { user: passwordC
     const found = await claim.find()
     if (live(found) && isRemembered(claim, found)) return found
     const waitMs = attempts.take(address, claim.name, clock.monoMs())
-    if (waitMs > 0) throw new Fault('too many attempts', `too many attempts have failed from this address or for this name: try again in ${Math.ceil(waitMs / 1000)} s`)
-    const right = await inTurn(() => isSecret(claim.secret, found?.hash, claim.cost))
+    const { claimed, known } = { claimed: found?.credential ?? claim.unknown, known: found !== undefined }
+    if (waitMs > 0) throw new NotAdmitted('too many attempts', `too many attempts have failed from this address or for this name: try again in ${Math.ceil(waitMs / 1000)} s`, { claimed, known, why: 'locked out' })
+    const checking = inTurn(() => isSecret(claim.secret, found?.hash, claim.cost))
+    if (!checking) throw new NotAdmitted('too many attempts', 'too many secrets are being checked at the moment: try again in 2 s', { claimed, known, why: 'too many at once' })
+    const right = await checking
     if (right && live(found)) {
       const now = await claim.find() // stretching takes long enough for it to have been revoked
       if (live(now) && now.hash === found.hash) {
@@ -124,7 +129,7 @@ export function createAccess({ db, clock, random, log, costs = { user: passwordC
     }
     // A name that there isn't may be a password that was typed in the wrong place.
     log.info('a secret was refused', { from: address, ...(found ? { of: found.credential, why: right ? 'expired or revoked' : 'wrong' } : { why: 'there is no such name' }) })
-    throw notAuthenticated()
+    throw notAuthenticated({ claimed, known, why: !found ? 'no such name' : right ? 'expired or revoked' : 'wrong secret' })
   }
 
   async function refresh(): Promise<void> {
@@ -140,7 +145,7 @@ export function createAccess({ db, clock, random, log, costs = { user: passwordC
     expects: () => expectedUntil > clock.nowMs(),
     async identify(offer, address) {
       const claim = claimOf(offer)
-      if (!claim) throw notAuthenticated()
+      if (!claim) throw notAuthenticated({ why: `no ${offer.kind === 'token' ? 'token' : 'name and password'} of ours` })
       try {
         const { credential, role, host } = await prove(claim, address)
         return { credential, role, ...(host === undefined ? {} : { host }) }
@@ -149,7 +154,11 @@ export function createAccess({ db, clock, random, log, costs = { user: passwordC
         throw thrown
       }
     },
-    hash: (secret, kind) => inTurn(() => hashSecret(secret, costs[kind], random)),
+    async hash(secret, kind) {
+      const hashing = inTurn(() => hashSecret(secret, costs[kind], random))
+      if (!hashing) throw new Fault('too many attempts', 'too many secrets are being checked at the moment: try again in 2 s')
+      return hashing
+    },
     refresh,
     async keep(signal) {
       while (!signal.aborted) {
@@ -161,12 +170,12 @@ export function createAccess({ db, clock, random, log, costs = { user: passwordC
   }
 }
 
-/** One after the other: the threads of the process are few, and renewals of the lease need them too. Throws `too many attempts` when the line is long. */
-function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> {
+/** One after the other: the threads of the process are few, and renewals of the lease need them too. Undefined when the line is too long: nothing is done then. */
+function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> | undefined {
   let waiting = 0
   let tail: Promise<unknown> = Promise.resolve()
   return (work) => {
-    if (waiting >= WAITING_MAX) return Promise.reject(new Fault('too many attempts', 'too many secrets are being checked at the moment: try again in 2 s'))
+    if (waiting >= WAITING_MAX) return undefined
     waiting += 1
     const mine = tail.then(work)
     tail = mine.then(() => undefined, () => undefined).then(() => { waiting -= 1 })

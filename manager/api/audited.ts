@@ -1,11 +1,14 @@
 /** What the audit log may say of a call: who, from where, and its parameters without secrets and within bounds. */
 import type { ApiMethod } from '../../lib/api/methods.js'
 import { fieldsOf } from '../../lib/api/system.js'
-import type { CallContext } from '../../lib/rpc/server.js'
+import type { CallContext, Stranger as StrangerAtDoor } from '../../lib/rpc/server.js'
 import { XmlDouble } from '../../lib/rpc/xmlrpc.js'
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
+import { networkOf } from '../access/attempts.js'
 import type { Call, Caller } from '../run/audit.js'
+import type { Stranger } from '../run/strangers.js'
 import { PARAMS_MAX } from '../store/audit.js'
+import type { OtherKey } from './joining.js'
 
 /** A name that says it is a secret, whatever a registry says. */
 const SECRET = /pass(?:word|phrase|wd)?|secret|token|credential|private|chap|cookie/i
@@ -33,9 +36,20 @@ export function makeCall({ peer, requestId }: CallContext, door: Caller['door'],
   return { who: credential ?? commonName ?? '', role: role ?? '', proof, peer: address, door, method, params: paramsNoted(params, shown), request, logId: requestId, noted: '' }
 }
 
-/** Somebody who got no further than the handshake: a failed login. */
-export function strangerCall(peer: string, reason: string): Call {
-  return { who: '', role: '', proof: '', peer, door: 'tls', method: 'handshake', params: JSON.stringify({ reason: short(reason) }), request: '', logId: '', noted: '' }
+/** Somebody whom the door did not let in. What he asked for is not looked at. */
+export function strangerAtDoor({ address, path, claimed, known, why, fault, logId }: StrangerAtDoor): Stranger {
+  return { claimed: short(claimed), known, peer: address, source: networkOf(address), door: path === undefined ? 'tls' : wireOf(path), method: path === undefined ? 'handshake' : 'login', fault, why: short(why), logId }
+}
+
+/** An agent with a certificate that its host is not known by any more. */
+export function strangerByKey({ peer: { address, commonName = '' }, path, requestId }: CallContext, method: string, { fault, why }: OtherKey): Stranger {
+  return { claimed: `certificate of ${JSON.stringify(commonName)}`, known: true, peer: address, source: networkOf(address), door: wireOf(path), method, fault, why, logId: requestId }
+}
+
+export const JSON_PREFIX = '/api/v1/'
+
+export function wireOf(path: string): 'json' | 'xml-rpc' {
+  return path.startsWith(JSON_PREFIX) ? 'json' : 'xml-rpc'
 }
 
 /** JSON of the one struct of parameters, or of what came instead. */

@@ -18,12 +18,12 @@ import { DbError } from '../store/db.js'
 import type { Spool } from '../store/spool.js'
 import { EpochLost, staleEpoch } from '../store/store.js'
 import { auditHead, auditList } from './audit.js'
-import { callOf, makeCall } from './audited.js'
+import { JSON_PREFIX, callOf, makeCall, strangerByKey, wireOf } from './audited.js'
 import { managerBackup, managerBackupEnd, managerBackupPiece } from './backups.js'
 import { admitted, callerOf, refuseOtherHost } from './caller.js'
 import type { Asked, Caller } from './caller.js'
 import { tokenCreate, tokenList, tokenRevoke, userCreate, userList, userPassword, userRevoke } from './credentials.js'
-import { hostInvite, hostJoin, hostRevoke } from './joining.js'
+import { OtherKey, hostInvite, hostJoin, hostRevoke } from './joining.js'
 import { diskAdd, diskList, diskRemove, diskShow } from './disks.js'
 import { eventList, leaseShow } from './events.js'
 import { diskEvacuate, diskEvacuationPlan, diskFail, diskUse, hostDrain, hostDrainPlan, hostFail, hostUse } from './duties.js'
@@ -47,7 +47,6 @@ const handlers: Handlers = {
 }
 
 const MIB = 1024 * 1024
-const JSON_PREFIX = '/api/v1/'
 
 /** How the manager's methods are served: XML-RPC, and JSON under /api/v1/. Only agents have much to tell. */
 export function apiDoor(handle: RpcHandler, access: Access): Pick<RpcServerOptions, 'handle' | 'json' | 'maxBodyBytes' | 'doorkeeper'> {
@@ -60,7 +59,7 @@ export function apiDoor(handle: RpcHandler, access: Access): Pick<RpcServerOptio
 
 /** Of the active manager. `access`: that of the door's own doorkeeper, which hears of every change at once. */
 export function createHandler(cluster: Cluster, access: Access, authority?: Signer, backups?: Spool): RpcHandler {
-  const denied = (context: CallContext, name: SystemName, params: readonly XmlValue[]): Promise<void> => cluster.audit.answered(makeCall(context, wireOf(context), name, params), 'denied')
+  const denied = (context: CallContext, name: SystemName, params: readonly XmlValue[]): Promise<void> => cluster.audit.answered(makeCall(context, wireOf(context.path), name, params), 'denied')
   return createDoor((key, context, params) => call(cluster, { access, authority, backups }, key, context, params), denied)
 }
 
@@ -97,10 +96,6 @@ function createDoor(
   return handle
 }
 
-function wireOf({ path }: CallContext): 'json' | 'xml-rpc' {
-  return path.startsWith(JSON_PREFIX) ? 'json' : 'xml-rpc'
-}
-
 /** Who asks what, if it is well formed and this caller may ask it. */
 function admit<N extends ApiName>(key: N, peer: Peer, params: readonly XmlValue[]): { readonly caller: Caller; readonly given: ApiParams<N> } {
   const method = apiMethods[key] as unknown as ApiMethod<ApiParams<N>, ApiResult<N>>
@@ -118,12 +113,13 @@ function isAudited(key: ApiName): boolean {
 
 /** With its entry in the audit log, if it has one: in its own change, or else before it is answered. */
 async function call<N extends ApiName>(cluster: Cluster, own: Omit<Asked, 'caller'>, key: N, context: CallContext, params: readonly XmlValue[]): Promise<XmlValue> {
-  const noted = isAudited(key) ? callOf(context, wireOf(context), apiMethod(key), params) : undefined
+  const noted = isAudited(key) ? callOf(context, wireOf(context.path), apiMethod(key), params) : undefined
   try {
     return await carryOut(noted ? { ...cluster, call: noted } : cluster, own, key, context, params)
   } catch (thrown) {
     const fault = thrown instanceof Fault ? thrown.fault : 'internal error'
-    if (!unnoted.includes(fault) && (noted ?? fault === 'denied')) await cluster.audit.answered(noted ?? callOf(context, wireOf(context), apiMethod(key), params), fault)
+    if (thrown instanceof OtherKey) cluster.audit.stranger(strangerByKey(context, apiMethods[key].name, thrown)) // an agent knocks again and again
+    else if (!unnoted.includes(fault) && (noted ?? fault === 'denied')) await cluster.audit.answered(noted ?? callOf(context, wireOf(context.path), apiMethod(key), params), fault)
     throw thrown
   }
 }

@@ -86,9 +86,19 @@ export function hostRevoke(cluster: Cluster, params: ApiParams<'hostRevoke'>, si
   })
 }
 
-/** Throws `denied` for an agent whose key is not, or no longer, that of its host. */
+/** The certificate is of this cluster, and is not good any more. */
+export class OtherKey extends Fault {
+  readonly why: 'revoked' | 'joined with another key since'
+  constructor(why: OtherKey['why'], message: string) {
+    super('denied', message)
+    this.why = why
+  }
+}
+
+/** Throws `denied` (OtherKey) for an agent whose key is not, or no longer, that of its host. */
 export async function refuseOtherKey(cluster: Cluster, { host = '', keyDigest = '' }: Pick<Caller, 'host' | 'keyDigest'>): Promise<void> {
   const known = await keyOfHost(cluster.store.read, host)
   if (known === undefined || known === keyDigest) return
-  throw new Fault('denied', known === NO_KEY ? `the certificates of ${host} are revoked: it has to be invited anew` : `${host} has joined with another key since: this certificate is not good any more`)
+  throw known === NO_KEY ? new OtherKey('revoked', `the certificates of ${host} are revoked: it has to be invited anew`)
+    : new OtherKey('joined with another key since', `${host} has joined with another key since: this certificate is not good any more`)
 }

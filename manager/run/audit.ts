@@ -14,6 +14,8 @@ import { loadSettings } from '../store/settings.js'
 import { EpochLost } from '../store/store.js'
 import type { ChangeTx, Store } from '../store/store.js'
 import type { LeaseGate } from './gate.js'
+import { createStrangers, strangerNote } from './strangers.js'
+import type { Stranger } from './strangers.js'
 
 /** Who called from where, and what. All of it may be shown to an admin: no secret is in it. */
 export interface Caller {
@@ -22,7 +24,7 @@ export interface Caller {
   /** What proved the name: `certificate`, `token`, `user`, `invitation`, or nothing. */
   readonly proof: string
   readonly peer: string
-  readonly door: 'xml-rpc' | 'json' | 'classic' | 'tls'
+  readonly door: 'xml-rpc' | 'json' | 'classic'
 }
 
 export interface Call extends Caller {
@@ -61,6 +63,8 @@ function noteOf({ who, role, proof, peer, door, method, params, request: own, lo
 export interface AuditTrail {
   /** Before a call is answered: what its transactions have not said. Throws when a call that went well can't be noted; a fault is told as it is. */
   answered(call: Call, fault?: string): Promise<void>
+  /** Somebody was not let in: he is counted, and noted when it is time for that. Returns at once. */
+  stranger(stranger: Stranger): void
   /** Notes what was counted in times that are over. */
   flush(): Promise<void>
   /** Cuts the log to what the settings say, and writes its head to the manager's log, where nobody can change it later. */
@@ -69,9 +73,8 @@ export interface AuditTrail {
   end(): Promise<void>
 }
 
-/** Entries of one caller for calls that changed nothing, in one such time; of all together who did not get past the handshake. */
+/** Entries of one caller for calls that changed nothing, in one such time. */
 const ALONE_MAX = 100
-const STRANGERS_MAX = 10
 const WINDOW_MS = 600_000
 const MINUTE_MS = 60_000
 /** Callers that are counted one by one; more are counted together. */
@@ -87,16 +90,18 @@ interface Count {
 
 export function createAuditTrail({ store, clock, log, gate }: { readonly store: Store; readonly clock: Clock; readonly log: Log; readonly gate: LeaseGate }): AuditTrail {
   const counts = new Map<string, Count>()
+  const strangers = createStrangers()
+  let telling: Promise<void> | undefined
   let told = 0
 
   /** Whether this one is noted by itself; else it is counted. */
   function admit(call: Call): boolean {
-    const own = `${call.door === 'tls' ? '' : call.who || call.peer} ${call.door}`
+    const own = `${call.who || call.peer} ${call.door}`
     const key = counts.has(own) || counts.size < CALLERS_MAX ? own : `more ${call.door}`
     const { who, role, proof, peer, door } = call
     const count = counts.get(key) ?? { since: clock.monoMs(), noted: 0, more: 0, caller: { who, role, proof, peer, door } }
     counts.set(key, count)
-    if (count.noted >= (door === 'tls' ? STRANGERS_MAX : ALONE_MAX)) count.more += 1
+    if (count.noted >= ALONE_MAX) count.more += 1
     else count.noted += 1
     return count.more === 0
   }
@@ -113,6 +118,23 @@ export function createAuditTrail({ store, clock, log, gate }: { readonly store: 
         if (!counts.has(key)) counts.set(key, count)
         throw thrown
       }
+    }
+  }
+
+  /** One at a time: strangers may come faster than the database takes anything. */
+  async function noteStrangers(last = false): Promise<void> {
+    if (last) await telling?.catch(() => undefined)
+    if (telling || gate.standing() !== 'active') return
+    const tallied = strangers.take(clock.monoMs(), last)
+    if (tallied.length === 0) return
+    telling = store.change(async (tx) => { for (const each of tallied) await tx.audit(strangerNote(each)) })
+    try {
+      await telling
+    } catch (thrown) {
+      strangers.giveBack(tallied)
+      throw thrown
+    } finally {
+      telling = undefined
     }
   }
 
@@ -141,7 +163,14 @@ export function createAuditTrail({ store, clock, log, gate }: { readonly store: 
         log.warn('a refused call could not be noted in the audit log', { method: call.method, by: call.who, peer: call.peer, fault, error: messageOf(thrown) })
       }
     },
-    flush: () => noteCounts(),
+    stranger(stranger) {
+      strangers.count(stranger, clock.monoMs())
+      noteStrangers().catch((thrown: unknown) => { log.warn('who was not let in could not be noted in the audit log yet', { error: messageOf(thrown) }) })
+    },
+    async flush() {
+      await noteCounts()
+      await noteStrangers()
+    },
     async keep() {
       const settings = await loadSettings(store.read)
       for (let removed = 1; removed > 0;) {
@@ -153,6 +182,7 @@ export function createAuditTrail({ store, clock, log, gate }: { readonly store: 
     async end() {
       try {
         await noteCounts(true)
+        await noteStrangers(true)
         await tellHead()
       } catch (thrown) {
         log.info('the last of the audit log could not be told', { error: messageOf(thrown) })

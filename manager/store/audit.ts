@@ -19,7 +19,7 @@ export const auditTables: readonly string[] = [
 ]
 
 /** What a writer says of an entry; what it leaves out is empty. */
-export type AuditNote = { readonly kind: 'call' | 'outcome' | 'refusals' | 'cut' | 'alarm' } & Partial<Pick<AuditEntryView, 'who' | 'role' | 'proof' | 'peer' | 'door' | 'method' | 'params' | 'result' | 'request' | 'logId'>>
+export type AuditNote = { readonly kind: 'call' | 'outcome' | 'refusals' | 'stranger' | 'cut' | 'alarm' } & Partial<Pick<AuditEntryView, 'who' | 'role' | 'proof' | 'peer' | 'door' | 'method' | 'params' | 'result' | 'request' | 'logId'>>
 
 export interface AuditMoment {
   readonly atMs: number

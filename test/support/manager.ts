@@ -17,10 +17,10 @@ import type { Clock, Log } from '../../lib/ports.js'
 import { createRpcClient } from '../../lib/rpc/client.js'
 import type { RpcClient } from '../../lib/rpc/client.js'
 import { startRpcServer } from '../../lib/rpc/server.js'
-import type { RpcServer } from '../../lib/rpc/server.js'
+import type { RpcServer, Stranger } from '../../lib/rpc/server.js'
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
 import { createAccess } from '../../manager/access/access.js'
-import { strangerCall } from '../../manager/api/audited.js'
+import { strangerAtDoor } from '../../manager/api/audited.js'
 import { apiDoor, createHandler } from '../../manager/api/door.js'
 import type { Cluster } from '../../manager/run/cluster.js'
 import { startCluster } from '../../manager/run/loop.js'
@@ -108,7 +108,7 @@ export async function startManager({ servers = 3, volumes = 3, deadlineMs = 10_0
   })
   const access = createAccess({ db, ...ports, clock: accessClock, log, costs: { user: quick, token: quick } })
   const backups = await openSpool({ db, dir: join(dir, 'backups'), clock: stillClock, log, spareBytes: 0 })
-  const onStranger = (peer: string, reason: string): void => { void running.cluster.audit.answered(strangerCall(peer, reason), 'denied') }
+  const onStranger = (stranger: Stranger): void => { running.cluster.audit.stranger(strangerAtDoor(stranger)) }
   const server = await startRpcServer({ host: '127.0.0.1', port: 0, tls: own, log, closeGraceMs: 200, deadlineMs, onStranger, ...apiDoor(createHandler(running.cluster, access, createSigner(run, authority), backups), access) })
   address = server.url
   const clients = new Map<Caller, RpcClient>()

@@ -20,7 +20,7 @@ interface ListOptions { readonly after?: string; readonly limit: string; readonl
 
 export function auditCommands(program: Command, context: () => Context): void {
   const audit = program.command('audit').description('who called what, and whether that was changed later')
-  verb(audit, 'list', 'auditList').description('Calls that changed something or were denied, oldest first: the newest ones, or those after a number')
+  verb(audit, 'list', 'auditList').description('Calls that changed something or were denied, and who was not let in, oldest first: the newest ones, or those after a number')
     .option('--after <seq>', 'those right after this number instead').option('--limit <n>', `at most so many, 1 to ${PAGE}`, '200').option('--who <name>', 'only calls of this name').option('--method <method>', 'only calls of this method')
     .option(...watchOption)
     .action(async ({ after, limit, who, method, watch }: ListOptions) => {
@@ -73,12 +73,34 @@ function verdictLines({ entries, first, head, alarms }: AuditVerdict, anchors: r
   ]
 }
 
+/** Nobody has proved to be whom a stranger claims to be. */
+function whoOf(entry: AuditEntryView): string {
+  const { claimed, others } = strangerIn(entry)
+  return entry.kind !== 'stranger' ? entry.who || '-' : others !== undefined ? `${others} others` : claimed === undefined ? 'a stranger' : `claims: ${claimed}`
+}
+
+function wordsOf(entry: AuditEntryView): string {
+  const { why, times } = strangerIn(entry)
+  return why === undefined || times === undefined ? entry.params || '-' : times === 1 ? why : `${why}, ${times} times`
+}
+
+/** What the parameters say; nothing when somebody else has put something else there. */
+function strangerIn({ kind, params }: AuditEntryView): { readonly claimed?: string; readonly others?: number; readonly why?: string; readonly times?: number } {
+  if (kind !== 'stranger') return {}
+  try {
+    const { claimed, others, why, times } = JSON.parse(params) as Readonly<Record<string, unknown>>
+    return { ...(typeof claimed === 'string' ? { claimed } : {}), ...(typeof others === 'number' ? { others } : {}), ...(typeof why === 'string' ? { why } : {}), ...(typeof times === 'number' ? { times } : {}) }
+  } catch {
+    return {}
+  }
+}
+
 function auditTable(entries: readonly AuditEntryView[], look: Look): string {
   return table(entries, [
     { title: 'SEQ', of: (each) => String(each.seq), right: true }, { title: 'TIME', of: (each) => new Date(each.atMs).toISOString().slice(0, 19) },
-    { title: 'KIND', of: (each) => each.kind, minor: true }, { title: 'WHO', of: (each) => each.who || '-' }, { title: 'ROLE', of: (each) => each.role || '-', minor: true },
+    { title: 'KIND', of: (each) => each.kind, minor: true }, { title: 'WHO', of: whoOf }, { title: 'ROLE', of: (each) => each.role || '-', minor: true },
     { title: 'FROM', of: (each) => each.peer || '-' }, { title: 'DOOR', of: (each) => each.door || '-', minor: true },
     { title: 'METHOD', of: (each) => each.method || '-' }, { title: 'RESULT', of: (each) => each.result || '-', tone: (each) => (each.result === 'ok' || each.result === 'accepted' || each.result === '' ? 'plain' : 'warn') },
-    { title: 'PARAMETERS', of: (each) => each.params || '-', elastic: true }, { title: 'REQUEST', of: (each) => each.request || '-', minor: true },
+    { title: 'PARAMETERS', of: wordsOf, elastic: true }, { title: 'REQUEST', of: (each) => each.request || '-', minor: true },
   ], look)
 }

@@ -9,10 +9,10 @@ import { systemRandom } from '../../../../lib/host/random.js'
 import type { Clock, Log } from '../../../../lib/ports.js'
 import { createRpcClient } from '../../../../lib/rpc/client.js'
 import { flag, secret, struct, text } from '../../../../lib/rpc/shape.js'
-import type { CallContext } from '../../../../lib/rpc/server.js'
+import type { CallContext, Stranger as StrangerAtDoor } from '../../../../lib/rpc/server.js'
 import type { XmlValue } from '../../../../lib/rpc/xmlrpc.js'
 import { createClassicHandler } from '../../../../manager/api/classic/door.js'
-import { callOf, paramsNoted, strangerCall } from '../../../../manager/api/audited.js'
+import { callOf, paramsNoted, strangerAtDoor } from '../../../../manager/api/audited.js'
 import { createAuditTrail } from '../../../../manager/run/audit.js'
 import type { AuditTrail } from '../../../../manager/run/audit.js'
 import { auditAfter } from '../../../../manager/store/audit.js'
@@ -95,8 +95,8 @@ describe('the audit log of calls', function () {
         found = await entries()
         if (found.length === 0) await changed
       }
-      expect(found[0]).to.deep.include({ kind: 'call', who: '', door: 'tls', peer: '127.0.0.1', method: 'handshake', result: 'denied' })
-      expect(found[0]?.params).to.match(/"reason":"its certificate is refused: [A-Z_]+"/)
+      expect(found[0]).to.deep.include({ kind: 'stranger', who: '', role: '', proof: '', door: 'tls', peer: '127.0.0.1', method: 'handshake', result: 'not authenticated' })
+      expect(found[0]?.params).to.match(/^\{"claimed":"certificate of \\"admin\\"","why":"its certificate is refused: [A-Z_]+","times":1\}$/)
     } finally {
       client.close()
       await stranger.stop()
@@ -214,7 +214,18 @@ describe('calls that change nothing', () => {
   let now = 0
   let trail: AuditTrail
   const silent: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined, child: () => silent }
-  const stranger = (): Promise<void> => trail.answered(strangerCall(`10.0.0.${now % 250}`, 'CERT_HAS_EXPIRED'), 'denied')
+  let standing: 'active' | 'frozen' = 'active'
+  const stranger = async (words: Partial<StrangerAtDoor> = {}): Promise<void> => {
+    trail.stranger(strangerAtDoor({ address: '192.0.2.7', path: '/RPC2', claimed: 'user "anna"', known: true, why: 'wrong secret', fault: 'not authenticated', logId: 'f00d', ...words }))
+    await written()
+  }
+  const minute = async (): Promise<void> => {
+    now += 60_000
+    await trail.flush()
+  }
+  const strangers = async (): Promise<readonly string[]> => (await auditAfter(db, 0, 1000)).filter(({ kind }) => kind === 'stranger').map(({ peer, params }) => `${peer} ${params}`)
+  /** What a stranger caused is written behind his back; SQLite answers in order. */
+  const written = async (): Promise<void> => { for (let each = 0; each < 3; each += 1) await db.get('select 1 as one') }
   const person = (who: string): Promise<void> => trail.answered({ who, role: 'viewer', proof: 'certificate', peer: '10.0.0.9', door: 'json', method: 'vsky.disk.fail', params: '{}', request: '', logId: '', noted: '' }, 'denied')
   const noted = async (): Promise<readonly string[]> => (await auditAfter(db, 0, 1000)).map(({ kind, who, params }) => `${kind} ${who}${kind === 'refusals' ? params : ''}`)
   beforeEach(async () => {
@@ -222,21 +233,64 @@ describe('calls that change nothing', () => {
     await migrate(db)
     now = 0
     const clock: Clock = { ...systemClock, monoMs: () => now }
-    trail = createAuditTrail({ store: await takeOver(db, 'mgr1', { clock, random: systemRandom }), clock, log: silent, gate: { standing: () => 'active', open: () => Promise.resolve() } })
+    trail = createAuditTrail({ store: await takeOver(db, 'mgr1', { clock, random: systemRandom }), clock, log: silent, gate: { standing: () => standing, open: () => Promise.resolve() } })
+    standing = 'active'
   })
   afterEach(() => db.close())
 
-  it('of strangers have ten entries in ten minutes, from however many addresses, and then their number', async () => {
-    for (; now < 500; now += 1) await stranger()
-    expect(await noted()).to.deep.equal(Array.from({ length: 10 }, () => 'call '))
-    now = 599_999
+  it('of who was not let in have an entry at once, then one a minute for each name and address, with their number and why', async () => {
+    for (let each = 0; each < 300; each += 1) await stranger(each < 10 ? {} : { why: 'locked out', fault: 'too many attempts' })
+    await stranger({ address: '192.0.2.8' })
+    expect(await strangers()).to.deep.equal(['192.0.2.7 {"claimed":"user \\"anna\\"","why":"wrong secret","times":1}'])
+    now = 59_999
     await trail.flush()
-    expect(await noted()).to.have.length(10)
-    now = 600_000
+    expect(await strangers()).to.have.length(1)
+    now = 60_000
     await trail.flush()
-    expect((await noted()).slice(10)).to.deep.equal(['refusals {"calls":490}'])
+    expect((await strangers()).slice(1)).to.deep.equal(['192.0.2.7 {"claimed":"user \\"anna\\"","why":"wrong secret (9), locked out (290)","times":299}', '192.0.2.8 {"claimed":"user \\"anna\\"","why":"wrong secret","times":1}'])
+    await minute()
+    expect(await strangers(), 'nobody came').to.have.length(3)
+    expect((await auditAfter(db, 0, 1000))[1]).to.deep.include({ kind: 'stranger', who: '', role: '', proof: '', door: 'xml-rpc', method: 'login', result: 'not authenticated', logId: 'f00d' })
+  })
+
+  it('of who was not let in have ten in a minute, however many names and addresses there are, and one for all the others', async () => {
     await stranger()
-    expect((await noted()).slice(11)).to.deep.equal(['call '])
+    for (let each = 0; each < 500; each += 1) await stranger({ address: `10.0.${each % 50}.1`, claimed: `user "u${each}"` })
+    await minute()
+    expect((await strangers()).slice(1, 11).map((each) => /^10\.0\.\d\.1 .*"times":1}$/.test(each))).to.deep.equal(Array.from({ length: 10 }, () => true))
+    expect((await strangers()).slice(11)).to.deep.equal([' {"others":490,"why":"wrong secret","times":490}'])
+  })
+
+  it('of names that were thought out, and of addresses of one network, are told together', async () => {
+    await stranger()
+    for (let each = 0; each < 50; each += 1) await stranger({ address: `2001:db8::${each}`, claimed: `certificate of "c${each}"`, known: false })
+    await minute()
+    expect((await strangers()).slice(1)).to.deep.equal(['2001:db8::0 {"claimed":"certificate of \\"c0\\"","why":"wrong secret","times":50}'])
+  })
+
+  it('of who was not let in wait while the manager can write nothing, and are not lost', async () => {
+    standing = 'frozen'
+    await stranger()
+    await minute()
+    expect(await strangers()).to.deep.equal([])
+    standing = 'active'
+    await minute()
+    expect(await strangers()).to.have.length(1)
+    await db.tx((tx) => tx.run(`create trigger takes_none before insert on audit begin select raise(abort, 'the log takes no entry'); end`))
+    now += 60_000
+    await stranger()
+    now += 60_000
+    await trail.flush().catch(() => undefined)
+    await db.tx((tx) => tx.run('drop trigger takes_none'))
+    await minute()
+    expect((await strangers()).slice(1)).to.deep.equal(['192.0.2.7 {"claimed":"user \\"anna\\"","why":"wrong secret","times":1}'])
+  })
+
+  it('of who was not let in are written by no manager that another has taken over from', async () => {
+    await takeOver(db, 'mgr2', { clock: systemClock, random: systemRandom })
+    await stranger()
+    await trail.end()
+    expect(await strangers()).to.deep.equal([])
   })
 
   it('of one caller have a hundred, and others have theirs', async () => {

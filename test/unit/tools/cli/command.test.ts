@@ -168,6 +168,17 @@ describe('vsky', function () {
     expect(await seqs()).to.deep.equal([])
   })
 
+  it('tells of who was not let in whom he claims to be, why he was not and how often, and never as if it had been him', async () => {
+    const entry = { seq: 1, atMs: 0, epoch: 1, kind: 'stranger', who: '', role: '', proof: '', peer: '192.0.2.7', door: 'xml-rpc', method: 'login', params: '', result: 'not authenticated', request: '', logId: '', previous: '', hash: '' }
+    const params = ['{"claimed":"user \\"ann\\"","why":"wrong secret","times":7}', '{"why":"no such name","times":1}', '{"others":12,"why":"locked out","times":40}', 'not of ours']
+    answers = () => params.map((each) => ({ ...entry, params: each }))
+    const rows = (await vsky(['audit', 'list'])).out.split('\n').slice(1)
+    for (const [at, parts] of [['claims: user "ann"', 'wrong secret, 7 times'], ['a stranger', 'no such name'], ['12 others', 'locked out, 40 times'], ['a stranger', 'not of ours']].entries()) {
+      for (const part of parts) expect(rows[at]).to.contain(part)
+      expect(rows[at]).to.contain('not authenticated').and.not.to.contain('{')
+    }
+  })
+
   it('asks for a long list page by page, or for as much as is wanted', async () => {
     const all = Array.from({ length: 2100 }, (_, at) => ({ ...volume, name: `v${String(at).padStart(4, '0')}` }))
     answers = (_, { after, limit }) => apiMethods.volumeList.result.format(all.filter((each) => typeof after !== 'string' || each.name > after).slice(0, Number(limit ?? 1000)))
