@@ -14,7 +14,8 @@ import { volumeSeen } from '../wire/agent.js'
 import { tokenRoles, userRoles } from './roles.js'
 import type { ApiRole, Asks, HypervisorReach } from './roles.js'
 import {
-  auditEntryView, auditHeadView, backupView, diskView, eventView, explainView, hostView, jobKinds, jobStates, jobView, leaseView, legRow, managerView, movePlanView, segmentRow, settingView, statusView, tokenView, userView,
+  auditEntryView, auditHeadView, backupView, diskView, eventView, explainView, hostView, jobKinds, jobStates, jobView, jobWorks, leaseView, legRow, managerView, movePlanView, rebalancePlanView, segmentRow,
+  settingView, statusView, tokenView, userView,
   volumeSummary, volumeView,
 } from './views.js'
 
@@ -92,6 +93,10 @@ export const apiMethods = {
   diskUse: method('vsky.disk.use', 'Takes a disk that was evacuated or failed into use again; ends an evacuation that is under way',
     { role: 'operator', mutates: true, faults: ['unknown disk'] }, struct({ disk: reference, request, wait }), diskView),
 
+  rebalancePlan: method('vsky.rebalance.plan', 'What moving legs from fuller disks to emptier ones would do', { role: 'viewer' }, none, rebalancePlanView),
+  rebalanceApply: method('vsky.rebalance.apply', 'Moves legs from fuller disks to emptier ones, a few at a time, until the fullest and the emptiest differ by no more than 5 % of their size, or no move makes it better. Repairs and evacuations come first. Joins one that is under way',
+    { role: 'operator', mutates: true }, struct({ request, wait }), jobView),
+
   volumeCreate: method('vsky.volume.create', 'Makes a volume: places its legs, makes and zeroes their extents',
     { role: 'operator', mutates: true, faults: ['bad parameter', 'name taken', 'no room', 'too few servers', 'agent failed', 'timed out'] },
     struct({
@@ -141,11 +146,11 @@ export const apiMethods = {
   auditHead: method('vsky.audit.head', 'The end of the audit log: whoever keeps it can see later that nothing before it was changed or cut off', { role: 'admin' }, none, auditHeadView),
   jobList: method('vsky.job.list', 'Jobs: those that run or wait, then the newest `ended` of the others', { role: 'viewer', faults: ['unknown job'] },
     struct({
-      ended: optional(int({ max: 1000, describe: 'how many that have ended, 0 to 1000; default 20' })), kind: optional(word(...jobKinds)), state: optional(word(...jobStates)), name: optional(reference),
+      ended: optional(int({ max: 1000, describe: 'how many that have ended, 0 to 1000; default 20' })), kind: optional(word(...jobKinds)), work: optional(word(...jobWorks)), state: optional(word(...jobStates)), name: optional(reference),
       limit, after: after('its id'),
     }), list(jobView)),
   jobShow: method('vsky.job.show', 'One job', { role: 'viewer', faults: ['unknown job'] }, struct({ job: reference }), jobView),
-  jobCancel: method('vsky.job.cancel', 'Ends an evacuation or a drain; what has been moved stays where it is', { role: 'operator', mutates: true, faults: ['unknown job', 'job finished', 'not cancellable'] },
+  jobCancel: method('vsky.job.cancel', 'Ends an evacuation, a drain or a rebalance; what has been moved stays where it is', { role: 'operator', mutates: true, faults: ['unknown job', 'job finished', 'not cancellable'] },
     struct({ job: reference, request, wait }), jobView),
   settingList: method('vsky.setting.list', 'All settings, for the cluster or as they hold for one volume', { role: 'viewer', faults: ['unknown volume'] },
     struct({ volume: optional(reference) }), list(settingView)),

@@ -1,6 +1,6 @@
 /** What the manager's API answers: the stable fields that `--json` shows. Sizes are bytes as decimal strings on the wire. */
 import { diskStates, hostRoles, legStates, volumePhases } from '../model.js'
-import { byteCount, flag, int, list, record, text, word } from '../rpc/shape.js'
+import { byteCount, flag, int, list, optional, record, text, word } from '../rpc/shape.js'
 import type { Parsed } from '../rpc/shape.js'
 import { tokenRoles, userRoles } from './roles.js'
 
@@ -170,12 +170,15 @@ export const leaseView = record({
 export type LeaseView = Parsed<typeof leaseView>
 
 export const jobKinds = ['resync', 'evacuate', 'drain'] as const
+export const jobWorks = ['rebalance'] as const
 export const jobStates = ['waiting', 'running', 'done', 'failed', 'cancelled'] as const
 
 export const jobView = record({
   id: text(),
   /** `resync`: one segment's legs are copied to; `evacuate`, `drain`: a disk's or a host's legs move away. */
   kind: word(...jobKinds),
+  /** What it is where `kind` has no word for it, as older commands know none: a `rebalance`, which they see as an `evacuate` of `cluster`. */
+  work: optional(word(...jobWorks)),
   /** Of the volume, the disk (HOST:DEVICE) or the host. */
   name: text(),
   /** Of a resync. */
@@ -211,6 +214,29 @@ export const movePlanView = record({
   seconds: int(),
 })
 export type MovePlanView = Parsed<typeof movePlanView>
+
+/** How full a disk is, in thousandths of its size; HOST:DEVICE is empty when no disk is in use. */
+const levelView = record({ disk: text(), perMille: int() })
+const levelsView = record({ fullest: levelView, emptiest: levelView })
+
+/** What a rebalance would do, if nothing else happened until its end. Nothing has been changed. */
+export const rebalancePlanView = record({
+  before: levelsView,
+  after: levelsView,
+  legs: int(),
+  bytes: byteCount(),
+  /** From which disk (HOST:DEVICE) to which, most bytes first, 200 at most. */
+  moves: list(record({ from: text(), to: text(), legs: int(), bytes: byteCount() })),
+  /** How many such pairs there are. */
+  pairs: int(),
+  /** Whether the fullest and the emptiest would differ by no more than 5 % of their size. */
+  balanced: flag(),
+  /** Whether all legs were looked at; where there are very many it would do more than this. */
+  complete: flag(),
+  /** At the rate that is set, 100 MiB/s for each target disk at most. */
+  seconds: int(),
+})
+export type RebalancePlanView = Parsed<typeof rebalancePlanView>
 
 export const settingView = record({
   name: text(), value: int(), initial: int(), min: int(), max: int(), unit: text(), help: text(), perVolume: flag(),

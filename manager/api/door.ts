@@ -32,6 +32,7 @@ import { hostHeartbeat, hostList, hostRegister, hostReport, hostShow } from './h
 import { jobCancel, jobList, jobShow } from './jobs.js'
 import { legList, segmentList } from './legs.js'
 import { managerHandOver, managerStatus } from './managers.js'
+import { rebalanceApply, rebalancePlan } from './rebalance.js'
 import { settingList, settingSet } from './settings.js'
 import { status } from './status.js'
 import { systemCall } from './system.js'
@@ -43,7 +44,7 @@ const handlers: Handlers = {
   hostList, hostShow, hostInvite, hostRevoke, hostJoin, diskAdd, diskList, diskShow, diskRemove, volumeCreate, volumeList, volumeShow, volumeAttach, volumeDetach, volumeDelete,
   diskEvacuationPlan, diskEvacuate, diskFail, diskUse, hostDrainPlan, hostDrain, hostFail, hostUse, jobList, jobCancel, settingList, settingSet, status, explain,
   eventList, managerStatus, managerHandOver, leaseShow, segmentList, legList, jobShow, tokenList, tokenCreate, tokenRevoke, userList, userCreate, userPassword, userRevoke, hostRegister, hostHeartbeat, hostReport,
-  auditList, auditHead, managerBackup, managerBackupPiece, managerBackupEnd,
+  auditList, auditHead, managerBackup, managerBackupPiece, managerBackupEnd, rebalancePlan, rebalanceApply,
 }
 
 const MIB = 1024 * 1024

@@ -32,7 +32,7 @@ async function jobsAbout(cluster: Cluster, about: readonly string[]): Promise<re
   return Promise.all(jobs.slice(0, 20).map(async (job) => {
     const view = await showJob(cluster, job)
     const how = view.state === 'running' ? `${view.bytes === 0n ? 0 : Number(view.doneBytes * 100n / view.bytes)} %${view.etaSeconds >= 0 ? `, ${view.etaSeconds} s more` : ''}` : `waits: ${view.note}`
-    return `${view.kind}${view.kind === 'resync' ? ` of segment ${view.segment}` : ` of ${view.name}`}, ${formatSizeRounded(view.bytes)}: ${how}${view.state === 'running' ? ` (${view.note})` : ''}`
+    return `${view.work ?? view.kind}${view.kind === 'resync' ? ` of segment ${view.segment}` : ` of ${view.name}`}, ${formatSizeRounded(view.bytes)}: ${how}${view.state === 'running' ? ` (${view.note})` : ''}`
   }))
 }
 

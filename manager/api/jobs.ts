@@ -7,11 +7,12 @@ import type { Cluster } from '../run/cluster.js'
 import type { JobRow } from '../state/rows.js'
 import { findDisk, findHost, setDiskDuty, setHostDuty } from '../store/hosts.js'
 import { endJob, findJob, listJobs } from '../store/jobs.js'
+import { endRebalance } from '../store/rebalance.js'
 import { extentsOnHost } from '../store/volumes.js'
 import { mutate } from './requests.js'
 
-export async function jobList(cluster: Cluster, { ended = 20, limit = PAGE_MAX, after, kind, state, name }: ApiParams<'jobList'>): Promise<ApiResult<'jobList'>> {
-  const fits = (job: JobRow): boolean => (kind === undefined || job.kind === kind) && (state === undefined || job.state === state) && (name === undefined || job.name === name)
+export async function jobList(cluster: Cluster, { ended = 20, limit = PAGE_MAX, after, kind, work, state, name }: ApiParams<'jobList'>): Promise<ApiResult<'jobList'>> {
+  const fits = (job: JobRow): boolean => (kind === undefined || job.kind === kind) && (work === undefined || job.kind === work) && (state === undefined || job.state === state) && (name === undefined || job.name === name)
   const all = await listJobs(cluster.store.read, ended)
   const at = after === undefined ? -1 : all.findIndex((job) => job.id === after)
   if (after !== undefined && at < 0) throw unknownJob(after)
@@ -35,13 +36,14 @@ export async function showJob(cluster: Cluster, job: JobRow): Promise<JobView> {
     : share / Math.max(1, (cluster.clock.nowMs() - job.startedAt) / 1000)
   const part = (of: number): bigint => BigInt(Math.round(Number(job.bytes) * of))
   return {
-    id: job.id, kind: job.kind, name: job.name, segment: job.segment, state: job.state, note: job.note, bytes: job.bytes, doneBytes: part(share), rate: part(perSecond),
+    id: job.id, ...(job.kind === 'rebalance' ? { kind: 'evacuate', work: 'rebalance' } as const : { kind: job.kind }), name: job.name, segment: job.segment, state: job.state, note: job.note, bytes: job.bytes, doneBytes: part(share), rate: part(perSecond),
     etaSeconds: job.state === 'running' && perSecond > 0 ? Math.ceil((1 - share) / perSecond) : -1, createdAt: job.createdAt, startedAt: job.startedAt, endedAt: job.endedAt,
   }
 }
 
-/** Of an evacuation or a drain: what share of its bytes is elsewhere. */
+/** Of an evacuation, a drain or a rebalance: what share of its bytes is elsewhere. */
 async function moved(cluster: Cluster, job: JobRow): Promise<number> {
+  if (job.kind === 'rebalance') return job.bytes === 0n ? 0 : Math.min(1, Number(job.moved) / Number(job.bytes))
   const disk = job.kind === 'evacuate' ? await findDisk(cluster.store.read, job.about) : undefined
   const extents = (await extentsOnHost(cluster.store.read, disk?.host ?? job.about)).filter((extent) => (disk ? extent.disk === disk.id : true) && extent.state !== 'dropping')
   const left = extents.reduce((sum, extent) => sum + extent.bytes, 0n)
@@ -56,9 +58,15 @@ export function jobCancel(cluster: Cluster, params: ApiParams<'jobCancel'>, sign
       if (!job) throw unknownJob(params.job)
       if (job.state !== 'waiting' && job.state !== 'running') throw new Fault('job finished', `job ${job.id} (${job.kind} of ${job.name}) is ${job.state} already`)
       if (job.kind === 'resync') throw new Fault('not cancellable', `Cannot cancel job ${job.id}: a resync gives ${job.name} back what it has lost`)
+      const why = 'cancelled by a person: what has been moved stays where it is'
+      if (job.kind === 'rebalance') {
+        await endRebalance(tx, 'cancelled', why, cluster.clock.nowMs())
+        await tx.event({ kind: 'job cancelled', about: 'manager', name: cluster.name, text: job.kind })
+        return { about: job.id, done: true }
+      }
       if (job.kind === 'evacuate' && await findDisk(tx, job.about)) await setDiskDuty(tx, job.about, 'use')
       if (job.kind === 'drain' && await findHost(tx, job.about)) await setHostDuty(tx, job.about, 'use')
-      await endJob(tx, job.kind, job.about, 0, 'cancelled', 'cancelled by a person: what has been moved stays where it is', cluster.clock.nowMs())
+      await endJob(tx, job.kind, job.about, 0, 'cancelled', why, cluster.clock.nowMs())
       await tx.event({ kind: 'job cancelled', about: job.kind === 'drain' ? 'host' : 'disk', name: job.name, text: job.kind })
       return { about: job.id, done: true }
     },

@@ -47,11 +47,16 @@ export function planMove(legs: readonly MovingLeg[], disks: readonly PlaceDisk[]
     byHost.set(host, { legs: before.legs + 1, bytes: before.bytes + leg.bytes })
   }
   const bytes = legs.reduce((sum, leg) => sum + leg.bytes, 0n)
-  const slowest = [...taken.values()].reduce((most, each) => (each > most ? each : most), 0n)
-  const seconds = [slowest / DISK_RATE, bytes / (rate > 0n ? rate : 1n)].reduce((most, each) => (each > most ? each : most), 0n)
   return {
     legs: legs.length, bytes, volumes: [...new Set(legs.map((leg) => leg.volume))].sort(),
     atRisk: [...new Set(legs.filter((leg) => leg.redundant && leg.goodElsewhere === 0).map((leg) => leg.volume))].sort(),
-    targets: [...byHost].map(([host, each]) => ({ host, ...each })).sort((a, b) => (a.host < b.host ? -1 : 1)), problems, seconds: Number(seconds) + (bytes > 0n ? 1 : 0),
+    targets: [...byHost].map(([host, each]) => ({ host, ...each })).sort((a, b) => (a.host < b.host ? -1 : 1)), problems, seconds: secondsOf(bytes, taken.values(), rate),
   }
+}
+
+/** How long it takes to copy so many bytes in all; `taken`: by target disk; `rate`: bytes per second of all copies together. */
+export function secondsOf(bytes: bigint, taken: Iterable<bigint>, rate: bigint): number {
+  let slowest = bytes / (rate > 0n ? rate : 1n)
+  for (const each of taken) if (each / DISK_RATE > slowest) slowest = each / DISK_RATE
+  return Number(slowest) + (bytes > 0n ? 1 : 0)
 }

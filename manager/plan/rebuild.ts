@@ -224,7 +224,7 @@ function judged(legs: readonly Leg[], { inUse, oneSource }: { readonly inUse: bo
 function extentRow(volume: string, { host, note, seen }: Leg, good: boolean, nowMs: number): ExtentRow {
   return {
     id: seen.extent, disk: seen.disk, host, volume, segment: seen.segment, slot: note.slot, bytes: seen.bytes, lun: seen.lun >= 0 ? seen.lun : note.lun, state: 'ready', leg: good ? 'insync' : 'stale',
-    staleSince: good ? 0 : nowMs, retryAt: 0, since: 0, doubt: false,
+    staleSince: good ? 0 : nowMs, retryAt: 0, since: 0, doubt: false, moving: false,
   }
 }
 

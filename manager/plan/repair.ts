@@ -8,9 +8,10 @@ import type { LegState } from '../../lib/model.js'
 
 /**
  * Where a leg's data is. `here`: its server answers and its disk is well. `away`: its server is silent, and may come back. `leaving`:
- * it is here, and a person wants it elsewhere. `lost`: its disk or its server is gone for good.
+ * it is here, and a person wants it elsewhere. `moving`: it is here, and would stand better elsewhere: it leaves when all others of its segment
+ * are well, and stays else. `lost`: its disk or its server is gone for good.
  */
-export type LegPlace = 'here' | 'away' | 'leaving' | 'lost'
+export type LegPlace = 'here' | 'away' | 'leaving' | 'moving' | 'lost'
 
 export interface RepairLeg {
   readonly extent: string
@@ -57,15 +58,33 @@ export interface RepairPlan {
   readonly againInMs: number | undefined
   /** Why it isn't whole, for people; empty when it is, or when a repair is under way. */
   readonly why: string
+  /** As many good legs stand as were asked for, where they are to be. */
+  readonly whole: boolean
+  /** A leg of it moves, and nothing is wrong with the others. */
+  readonly calm: boolean
 }
 
-export function planRepair({ redundancy, graceMs, legs }: RepairCase): RepairPlan {
+/** A leg may move as long as the others, the one that replaces it among them, are here, and no other copy is needed. */
+function mayMove({ redundancy, legs }: RepairCase): boolean {
+  const others = onePerServer(legs.filter((leg) => leg.place === 'here'))
+  return legs.some((leg) => leg.place === 'moving') && others.length >= redundancy && others.filter((leg) => leg.state === 'insync').length >= redundancy - 1
+}
+
+export function planRepair(asked: RepairCase): RepairPlan {
+  const calm = mayMove(asked)
+  const place = calm ? 'leaving' : 'here'
+  const plan = planLegs({ ...asked, legs: asked.legs.map((leg) => (leg.place === 'moving' ? { ...leg, place } : leg)) })
+  return { ...plan, calm }
+}
+
+function planLegs({ redundancy, graceMs, legs }: RepairCase): Omit<RepairPlan, 'calm'> {
   const expected = (leg: RepairLeg): boolean => leg.place === 'here' || (leg.place === 'away' && leg.awayMs < graceMs)
   const solid = onePerServer(legs.filter((leg) => leg.state === 'insync' && leg.place === 'here'))
   if (solid.length >= redundancy) return surplus(legs, solid.slice(0, redundancy))
   const keepers = onePerServer(legs.filter(expected))
   const source = legs.some((leg) => leg.state === 'insync' && leg.reachable)
-  const busy = legs.filter((leg) => leg.state === 'syncing').length
+  const beside = legs.filter((leg) => leg.state === 'syncing' && solid.some((other) => other.host === leg.host)) // of a move that was called off
+  const busy = legs.filter((leg) => leg.state === 'syncing').length - beside.length
   const room = Math.max(0, redundancy - solid.length - busy)
   const behind = keepers.filter((leg) => leg.place === 'here' && (leg.state === 'stale' || leg.state === 'allocated'))
   // One that held the data before has most of it still (stale before allocated).
@@ -77,8 +96,8 @@ export function planRepair({ redundancy, graceMs, legs }: RepairCase): RepairPla
     ...behind.filter((leg) => leg.retryInMs > 0).map((leg) => leg.retryInMs),
   ]
   return {
-    copy: copy.map((leg) => leg.extent), spares, occupied: keepers.map((leg) => leg.host), retire: doubles(legs).map((leg) => leg.extent), release: [],
-    againInMs: moments.length === 0 ? undefined : Math.max(1, Math.min(...moments)), why: reason(legs, source, graceMs),
+    copy: copy.map((leg) => leg.extent), spares, occupied: keepers.map((leg) => leg.host), retire: [...doubles(legs), ...beside].map((leg) => leg.extent), release: [],
+    againInMs: moments.length === 0 ? undefined : Math.max(1, Math.min(...moments)), why: reason(legs, source, graceMs), whole: false,
   }
 }
 
@@ -91,11 +110,11 @@ function doubles(legs: readonly RepairLeg[]): readonly RepairLeg[] {
 }
 
 /** Enough good legs stand: these serve, all others go. */
-function surplus(legs: readonly RepairLeg[], kept: readonly RepairLeg[]): RepairPlan {
+function surplus(legs: readonly RepairLeg[], kept: readonly RepairLeg[]): Omit<RepairPlan, 'calm'> {
   const others = legs.filter((leg) => !kept.includes(leg))
   assert(kept.length > 0, 'a segment keeps an in-sync leg')
   return {
-    copy: [], spares: 0, occupied: [], againInMs: undefined, why: '',
+    copy: [], spares: 0, occupied: [], againInMs: undefined, why: '', whole: true,
     retire: others.filter((leg) => leg.state === 'insync' || leg.state === 'syncing').map((leg) => leg.extent),
     release: others.filter((leg) => leg.state === 'stale' || leg.state === 'allocated').map((leg) => leg.extent),
   }

@@ -1,6 +1,7 @@
 /**
  * Which copies may run now. Pure. Never two copies writing to one disk; limits for each source disk, server, head and the cluster;
  * those with the fewest good copies first, then the oldest. What runs keeps its place: a limit that was lowered is reached as copies end.
+ * Copies that only make disks more equally full begin when there are no others, and give way to those that find no place.
  */
 import type { CopyLimits } from '../state/settings.js'
 
@@ -18,12 +19,16 @@ export interface CopyWish {
   readonly head: string
   /** Held by a person. */
   readonly paused: boolean
+  /** Nothing is wrong with the segment: a leg of it would only stand better elsewhere. */
+  readonly calm: boolean
 }
 
 export interface Schedule {
   readonly start: readonly string[]
   /** Why the others wait. */
   readonly hold: readonly { readonly key: string; readonly why: string }[]
+  /** Calm ones that run and are to be taken back. */
+  readonly giveWay: readonly string[]
 }
 
 const WRITERS_PER_DISK = 1
@@ -41,17 +46,23 @@ export function scheduleCopies(wishes: readonly CopyWish[], limits: CopyLimits):
   for (const wish of wishes) if (wish.running) take(wish)
   const start: string[] = []
   const hold: { readonly key: string; readonly why: string }[] = []
+  const urgent = wishes.some((wish) => !wish.calm && (wish.running || (!wish.paused && wish.head !== '')))
+  let crowded = false
   for (const wish of wishes.filter((each) => !each.running).sort(urgency)) {
-    const obstacle = wish.paused ? 'paused' : wish.head === '' ? 'no head can copy it now: none is online, or its own is being told a new layout' : claims(wish).find(([key, limit]) => (used.get(key) ?? 0) >= limit)?.[2]
-    if (obstacle !== undefined) hold.push({ key: wish.key, why: obstacle })
-    else {
+    const impossible = wish.paused ? 'paused' : wish.head === '' ? 'no head can copy it now: none is online, or its own is being told a new layout' : undefined
+    const full = claims(wish).find(([key, limit]) => (used.get(key) ?? 0) >= limit)?.[2]
+    const obstacle = impossible ?? (wish.calm && urgent ? 'repairs and evacuations come first' : full)
+    if (obstacle !== undefined) {
+      hold.push({ key: wish.key, why: obstacle })
+      crowded ||= impossible === undefined && !wish.calm
+    } else {
       take(wish)
       start.push(wish.key)
     }
   }
-  return { start, hold }
+  return { start, hold, giveWay: crowded ? wishes.filter((wish) => wish.running && wish.calm).map((wish) => wish.key) : [] }
 }
 
 function urgency(a: CopyWish, b: CopyWish): number {
-  return a.good - b.good || a.since - b.since || (a.key < b.key ? -1 : 1)
+  return Number(a.calm) - Number(b.calm) || a.good - b.good || a.since - b.since || (a.key < b.key ? -1 : 1)
 }

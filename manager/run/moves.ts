@@ -6,7 +6,7 @@ import type { Cluster } from './cluster.js'
 
 export async function watchMoves(cluster: Cluster): Promise<void> {
   for (const job of await openJobs(cluster.store.read)) {
-    if (job.kind === 'resync') continue
+    if (job.kind === 'resync' || job.kind === 'rebalance') continue
     const [disk, host] = [await findDisk(cluster.store.read, job.about), await findHost(cluster.store.read, job.about)]
     const nowMs = cluster.clock.nowMs()
     if ((job.kind === 'evacuate' && disk?.duty !== 'evacuate') || (job.kind === 'drain' && host?.duty !== 'drain')) {

@@ -1,6 +1,7 @@
 /**
  * The cluster's repair: one turn looks at every segment that isn't whole, decides what it needs (plan/repair.ts), places spares, asks
- * the scheduler which copies may run (plan/schedule.ts), commits, and kicks the volumes concerned. It never waits for a host.
+ * the scheduler which copies may run (plan/schedule.ts), commits, and kicks the volumes concerned. It never waits for a host. Where all
+ * is whole, legs may be moved so that disks become equally full (run/rebalance.ts).
  */
 import type { Settings } from '../state/settings.js'
 import { decideSilent } from '../plan/segment.js'
@@ -20,6 +21,7 @@ import { addJob, endJob, noteJob, openJobs, startJob } from '../store/jobs.js'
 import { loadSettings } from '../store/settings.js'
 import type { Reader } from '../store/db.js'
 import type { ChangeTx } from '../store/store.js'
+import { countMoved, stopMoving } from '../store/rebalance.js'
 import { addExtent, changeLayout, dropExtent, extentsOf, raiseGeneration, segmentsInDoubt, segmentsOf, setLeg, setSince, setSpare, updateVolume, volumeById } from '../store/volumes.js'
 import { copyWanted, sinceOfLost, sinceOfSpare } from '../plan/changed.js'
 import { segmentFacts } from './facts.js'
@@ -27,6 +29,7 @@ import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { commitStale, sinceNow } from './loss.js'
 import { watchMoves } from './moves.js'
+import { REST_MS, RESTS, rebalanceTurn } from './rebalance.js'
 import type { Next } from './work.js'
 
 /** A look without a reason, ms: nothing depends on it. */
@@ -42,7 +45,7 @@ export interface Fleet {
   readonly taken: Map<string, bigint>
 }
 
-interface Facts extends Fleet {
+export interface Facts extends Fleet {
   readonly settings: Settings
 }
 
@@ -65,12 +68,13 @@ export async function repairTurn(cluster: Cluster): Promise<Next> {
     hosts: [...facts.hosts.values()].filter((host) => host.duty !== 'use' || !online(cluster, host.name)).map((host) => host.name),
   })
   const wishes: Wish[] = []
-  let again = LOOK_AGAIN_MS
+  let [again, urgent] = [LOOK_AGAIN_MS, 0]
   for (const [id, indices] of doubtful) {
     const looked = await cluster.store.change((tx) => repairVolume(cluster, tx, facts, id, indices))
     if (!looked) continue
     wishes.push(...looked.wishes)
     again = Math.min(again, looked.againInMs)
+    urgent += looked.urgent
     if (looked.kick) cluster.work.kick('volume', id)
     if (looked.spares) cluster.work.kick('spare', id)
     for (const host of looked.released) if (online(cluster, host)) cluster.work.kick('host', host)
@@ -78,12 +82,15 @@ export async function repairTurn(cluster: Cluster): Promise<Next> {
   for (const id of cluster.waiting.keys()) if (!doubtful.has(id)) cluster.waiting.delete(id)
   await startCopies(cluster, facts, wishes)
   await watchMoves(cluster)
+  await rebalanceTurn(cluster, facts, urgent)
   return again
 }
 
 interface Looked {
   readonly wishes: readonly Wish[]
   readonly againInMs: number
+  /** Segments that aren't whole, and not because a leg of them moves. */
+  readonly urgent: number
   /** Its head is to be told. */
   readonly kick: boolean
   /** Extents are to be made. */
@@ -96,7 +103,7 @@ async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: st
   const volume = await volumeById(tx, id)
   if (!volume || volume.phase === 'creating') return undefined
   const segments = (await segmentsOf(tx, id)).filter((segment) => indices.has(segment.index))
-  const result = { wishes: [] as Wish[], againInMs: LOOK_AGAIN_MS, kick: false, spares: false, released: [] as string[] }
+  const result = { wishes: [] as Wish[], againInMs: LOOK_AGAIN_MS, urgent: 0, kick: false, spares: false, released: [] as string[] }
   const before = await extentsOf(tx, id)
   result.kick = volume.phase === 'attached' && await leaveSilent(cluster, tx, facts, { volume, extents: before }, segments)
   const extents = result.kick ? await extentsOf(tx, id) : before
@@ -109,6 +116,12 @@ async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: st
     result.wishes.push(...wishesFor(cluster, facts, volume, segment, mine, plan))
     if (plan.againInMs !== undefined) result.againInMs = Math.min(result.againInMs, plan.againInMs)
     if (mine.some((extent) => extent.state === 'planned')) result.spares = true
+    if (!plan.whole && !plan.calm) result.urgent += 1
+    if (!plan.calm && mine.some((extent) => extent.moving)) {
+      await stopMoving(tx, id, segment.index)
+      // Its new leg could not be made: whatever the reason, it is not tried again at once.
+      if (plan.whole && mine.length <= volume.redundancy) cluster.shunned.set(RESTS, cluster.clock.monoMs() + REST_MS)
+    }
     if (!steady.has(volume.phase)) continue
     if (mine.length <= volume.redundancy && mine.every((extent) => extent.leg === 'insync')) await setSpare(tx, id, segment.index, false)
     const done = await carryOut(cluster, tx, facts, { volume, segment, extents: mine, plan })
@@ -143,8 +156,9 @@ function repairLeg(cluster: Cluster, facts: Facts, extent: ExtentRow): RepairLeg
   const [host, disk] = [facts.hosts.get(extent.host), facts.disks.get(extent.disk)]
   const up = host !== undefined && online(cluster, host.name)
   const heard = cluster.presence.lastHeard(extent.host) ?? cluster.clock.monoMs()
+  const place = placeOf(host, disk, up)
   return {
-    extent: extent.id, host: extent.host, slot: extent.slot, state: extent.leg, made: extent.state === 'ready', place: placeOf(host, disk, up),
+    extent: extent.id, host: extent.host, slot: extent.slot, state: extent.leg, made: extent.state === 'ready', place: extent.moving && place === 'here' ? 'moving' : place,
     awayMs: up ? 0 : cluster.clock.monoMs() - heard, reachable: up && disk?.state === 'ready', retryInMs: retryIn(extent.retryAt, cluster.clock.nowMs()),
   }
 }
@@ -188,7 +202,10 @@ async function carryOut(cluster: Cluster, tx: ChangeTx, facts: Facts, { volume, 
     }
     await tx.event({ kind: 'leg retired', about: 'volume', name: volume.name, text: `segment ${segment.index}: the leg on ${plan.retire.map((id) => find(id)?.host ?? '').join(', ')} is no longer needed: ${volume.redundancy} good ones stand elsewhere` })
   }
-  for (const id of plan.release) await dropExtent(tx, id)
+  for (const id of plan.release) {
+    await dropExtent(tx, id)
+    if (find(id)?.moving) await countMoved(tx, find(id)?.bytes ?? 0n)
+  }
   if (plan.release.length > 0) {
     await changeLayout(tx, volume.id)
     await tx.event({ kind: 'leg released', about: 'volume', name: volume.name, text: `segment ${segment.index}: the extent on ${plan.release.map((id) => find(id)?.host ?? '').join(', ')} is given back` })
@@ -237,7 +254,7 @@ function wishesFor(cluster: Cluster, facts: Facts, volume: VolumeRow, segment: S
     volume, segment, extents: targets, key: `${volume.id} ${segment.index}`, running: running.length > 0, good: good.length,
     since: Math.min(...extents.filter((extent) => targets.includes(extent.id)).map((extent) => extent.staleSince || volume.createdAt)),
     source: { disk: source.disk, host: source.host }, targets: extents.filter((extent) => targets.includes(extent.id)).map(({ disk, host }) => ({ disk, host })),
-    head: ready ? head : '', paused: facts.settings.of('resync.paused', volume.id) === 1,
+    head: ready ? head : '', paused: facts.settings.of('resync.paused', volume.id) === 1, calm: plan.calm,
   }]
 }
 
@@ -263,7 +280,7 @@ function chooseHead(cluster: Cluster, { hosts }: Facts, volume: VolumeRow, sourc
 }
 
 async function startCopies(cluster: Cluster, facts: Facts, wishes: readonly Wish[]): Promise<void> {
-  const { start, hold } = scheduleCopies(wishes, facts.settings.limits())
+  const { start, hold, giveWay } = scheduleCopies(wishes, facts.settings.limits())
   const byKey = new Map(wishes.map((wish) => [wish.key, wish]))
   const open = new Map((await openJobs(cluster.store.read)).filter((job) => job.kind === 'resync').map((job) => [`${job.about} ${job.segment}`, job]))
   const nowMs = cluster.clock.nowMs()
@@ -279,6 +296,11 @@ async function startCopies(cluster: Cluster, facts: Facts, wishes: readonly Wish
     const wish = byKey.get(key)
     if (wish && await cluster.store.change((tx) => startCopy(cluster, tx, facts, wish))) cluster.work.kick('volume', wish.volume.id)
   }
+  for (const key of giveWay) {
+    const wish = byKey.get(key)
+    if (wish) await cluster.store.change((tx) => stopMoving(tx, wish.volume.id, wish.segment.index))
+  }
+  if (giveWay.length > 0) cluster.work.kick('repair', 'cluster') // what was copied goes again
   for (const [key, job] of open) {
     if (byKey.has(key)) continue // jobs of segments that are whole again, or gone
     const extents = (await extentsOf(cluster.store.read, job.about)).filter((extent) => extent.segment === job.segment)

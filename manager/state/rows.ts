@@ -104,6 +104,8 @@ export interface ExtentRow {
   readonly since: number
   /** Its server was started anew while the volume was in use, and nobody has judged yet what that means. */
   readonly doubt: boolean
+  /** It would stand better on another disk: a leg that replaces it is there, or was. */
+  readonly moving: boolean
 }
 
 /** What a cluster is made of, to be written into an empty database. */
@@ -119,14 +121,14 @@ export interface ClusterRows {
 
 export const jobStates = ['waiting', 'running', 'done', 'failed', 'cancelled'] as const
 export type JobState = (typeof jobStates)[number]
-export const jobKinds = ['resync', 'evacuate', 'drain'] as const
+export const jobKinds = ['resync', 'evacuate', 'drain', 'rebalance'] as const
 export type JobKind = (typeof jobKinds)[number]
 
-/** Work that takes longer than a transaction. A resync is of one segment; an evacuation of a disk or a host. */
+/** Work that takes longer than a transaction. A resync is of one segment; an evacuation of a disk or a host; a rebalance of all disks. */
 export interface JobRow {
   readonly id: string
   readonly kind: JobKind
-  /** Id of the volume or disk, or name of the host. */
+  /** Id of the volume or disk, or name of the host; `cluster`. */
   readonly about: string
   /** For people. */
   readonly name: string
@@ -135,6 +137,8 @@ export interface JobRow {
   /** Why it was begun, waits, or ended as it did. */
   readonly note: string
   readonly bytes: bigint
+  /** Of a rebalance: what has arrived. */
+  readonly moved: bigint
   readonly createdAt: number
   readonly startedAt: number
   readonly endedAt: number

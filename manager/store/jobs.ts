@@ -1,4 +1,4 @@
-/** Jobs: rows and the queries on them. At most one open job of a kind about one thing; finished ones are kept for a while, to be read. */
+/** Jobs: rows and the queries on them. At most one open job of a kind about one thing; finished ones are kept for a while, to be read. Rebalances have a table of their own (rebalance.ts). */
 import { jobKinds, jobStates } from '../state/rows.js'
 import type { JobKind, JobRow, JobState } from '../state/rows.js'
 import { numberOf, sizeOf, textOf, wordOf } from './db.js'
@@ -7,23 +7,29 @@ import type { Reader, Row, Tx } from './db.js'
 function jobOf(row: Row): JobRow {
   return {
     id: textOf(row, 'id'), kind: wordOf(row, 'kind', jobKinds), about: textOf(row, 'about'), name: textOf(row, 'name'), segment: numberOf(row, 'segment'),
-    state: wordOf(row, 'state', jobStates), note: textOf(row, 'note'), bytes: sizeOf(row, 'bytes'), createdAt: numberOf(row, 'created_at'),
+    state: wordOf(row, 'state', jobStates), note: textOf(row, 'note'), bytes: sizeOf(row, 'bytes'), moved: sizeOf(row, 'moved'), createdAt: numberOf(row, 'created_at'),
     startedAt: numberOf(row, 'started_at'), endedAt: numberOf(row, 'ended_at'),
   }
 }
 
+/** Jobs of both tables where this holds. */
+function jobsWhere(condition: string): string {
+  return `select id, kind, about, name, segment, state, note, bytes, 0 as moved, created_at, started_at, ended_at from jobs where ${condition}
+    union all select id, 'rebalance', 'cluster', 'cluster', 0, state, note, bytes, moved, created_at, started_at, ended_at from rebalances where ${condition}`
+}
+
 export async function openJobs(db: Reader): Promise<readonly JobRow[]> {
-  return (await db.all(`select * from jobs where state in ('waiting', 'running') order by created_at, id`)).map(jobOf)
+  return (await db.all(`${jobsWhere(`state in ('waiting', 'running')`)} order by created_at, id`)).map(jobOf)
 }
 
 /** Open ones first, then the newest of those that have ended. */
 export async function listJobs(db: Reader, ended: number): Promise<readonly JobRow[]> {
-  const rows = await db.all(`select * from jobs where state not in ('waiting', 'running') order by ended_at desc, id limit ?`, [ended])
+  const rows = await db.all(`${jobsWhere(`state not in ('waiting', 'running')`)} order by ended_at desc, id limit ?`, [ended])
   return [...await openJobs(db), ...rows.map(jobOf)]
 }
 
 export async function findJob(db: Reader, id: string): Promise<JobRow | undefined> {
-  const row = await db.get('select * from jobs where id = ?', [id])
+  const row = await db.get(jobsWhere('id = ?'), [id, id])
   return row && jobOf(row)
 }
 
@@ -60,5 +66,6 @@ export async function endJobsAbout(tx: Tx, about: string, note: string, nowMs: n
 }
 
 export async function pruneJobs(tx: Tx, beforeMs: number): Promise<number> {
-  return tx.run(`delete from jobs where state not in ('waiting', 'running') and ended_at < ?`, [beforeMs])
+  const ended = `state not in ('waiting', 'running') and ended_at < ?`
+  return await tx.run(`delete from jobs where ${ended}`, [beforeMs]) + await tx.run(`delete from rebalances where ${ended}`, [beforeMs])
 }

@@ -99,6 +99,13 @@ const migrations: readonly (readonly string[])[] = [
     `create table host_keys (host text primary key, digest text not null, since bigint not null)`,
   ],
   auditTables,
+  [
+    // A rebalance is no row of `jobs`: a manager of an older release would not know the word.
+    `create table rebalances (id text primary key, state text not null check (state in ('waiting', 'running', 'done', 'failed', 'cancelled')), note text not null,
+       bytes bigint not null, moved bigint not null, created_at bigint not null, started_at bigint not null, ended_at bigint not null)`,
+    `alter table extents add column moving integer not null default 0 check (moving in (0, 1))`,
+    `create index extents_moving on extents (disk, bytes) where moving = 1`,
+  ],
 ]
 
 /** Migrations that take something away, or add what an older program leaves out: on what they make, and on all after it, no older program runs. */

@@ -52,6 +52,7 @@ export function extentOf(row: Row): ExtentRow {
     retryAt: numberOf(row, 'retry_at'),
     since: numberOf(row, 'since'),
     doubt: flagOf(row, 'doubt'),
+    moving: flagOf(row, 'moving'),
   }
 }
 
@@ -146,7 +147,7 @@ export async function hostsDropping(db: Reader, volume: string): Promise<readonl
   )).map((row) => textOf(row, 'host'))
 }
 
-export async function addExtent(tx: Tx, extent: Omit<ExtentRow, 'lun' | 'state' | 'leg' | 'staleSince' | 'retryAt' | 'since' | 'doubt'>, leg: LegState): Promise<void> {
+export async function addExtent(tx: Tx, extent: Omit<ExtentRow, 'lun' | 'state' | 'leg' | 'staleSince' | 'retryAt' | 'since' | 'doubt' | 'moving'>, leg: LegState): Promise<void> {
   await tx.run(
     `insert into extents (id, disk, host, volume, segment, slot, bytes, lun, state, leg, stale_since, retry_at, doubt) values (?, ?, ?, ?, ?, ?, ?, ?, 'planned', ?, 0, 0, 0)`,
     [extent.id, extent.disk, extent.host, extent.volume, extent.segment, extent.slot, Number(extent.bytes), await freeLun(tx, extent.host), leg],

@@ -88,7 +88,7 @@ export class Keeper extends Records {
     const free = [...this.hosts.values()].filter((host) => host.roles.includes('head') && this.online(host.name))[0]?.name ?? ''
     const told = this.online(volume.head || 'st1') && this.seen.get(volume.head)?.volume?.layout === volume.layout
     return {
-      key: String(segment), running: running.length > 0, good: good.length, since: 0, source: { disk: source.disk, host: source.host }, extents: targets, paused: false,
+      key: String(segment), running: running.length > 0, good: good.length, since: 0, source: { disk: source.disk, host: source.host }, extents: targets, paused: false, calm: false,
       targets: mine.filter((extent) => targets.includes(extent.id)).map(({ disk, host }) => ({ disk, host })),
       head: volume.phase === 'detached' ? volume.copyHead || free : running.length > 0 || told ? volume.head : '',
     }

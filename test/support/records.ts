@@ -123,7 +123,7 @@ export class Records {
   protected addExtent(segment: number, disk: string, since = 0): void {
     this.ids += 1
     this.extents.push({
-      id: this.ids.toString(16).padStart(32, '0'), disk, host: this.world.disk(disk).host, volume: 'v', segment, slot: Math.max(-1, ...this.live(segment).map((each) => each.slot)) + 1, bytes: EXTENT_BYTES, lun: 0, state: 'planned', leg: 'allocated', staleSince: 0, retryAt: 0, since, doubt: false,
+      id: this.ids.toString(16).padStart(32, '0'), disk, host: this.world.disk(disk).host, volume: 'v', segment, slot: Math.max(-1, ...this.live(segment).map((each) => each.slot)) + 1, bytes: EXTENT_BYTES, lun: 0, state: 'planned', leg: 'allocated', staleSince: 0, retryAt: 0, since, doubt: false, moving: false,
     })
   }
 

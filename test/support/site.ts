@@ -90,22 +90,37 @@ export class Site {
 
   static async start(options: SiteOptions = {}): Promise<Site> {
     const site = new Site(options)
-    const { clock } = site
-    const random: Random = { hex: (count) => (site.#dice += 1).toString(16).padStart(count * 2, '0'), unit: () => 0.5 }
-    const db = site.#db = await openSqlite(':memory:')
-    await migrate(db)
-    const stirred = <T>(begun: Promise<T>): Promise<T> => { site.#stir += 1; return begun }
-    const counted: Db = { engine: db.engine, snapshot: (work) => stirred(db.snapshot(work)), all: (sql, params) => stirred(db.all(sql, params)), get: (sql, params) => stirred(db.get(sql, params)), tx: (work, how) => stirred(db.tx(work, how)), close: () => db.close() }
-    const store = await takeOver(counted, 'mgr1', { clock, random })
-    site.#running = await startCluster({
-      name: 'mgr1', version: 'test', store, agents: site.#agents(), clock, random, log: createLog({ name: 'test', level: 'silent' }), extentBytes: BigInt(site.#options.extentGib) * GIB,
-      gate: { standing: () => 'active', open: () => Promise.resolve() }, managers: onlyOne,
-      onEpochLost: (lost) => { throw lost },
-    })
+    site.#db = await openSqlite(':memory:')
+    await migrate(site.#db)
+    await site.#begin()
     for (let each = 1; each <= site.#options.heads; each += 1) await site.#join(`hd${each}`, false, [`10.0.1.${each}`, `10.0.2.${each}`])
     for (let each = 1; each <= site.#options.servers; each += 1) await site.#join(`st${each}`, true, [`10.0.3.${each}`])
     await site.settle()
     return site
+  }
+
+  /** Another manager takes over, who knows what is in the database and no more. */
+  async restart(): Promise<void> {
+    const stopped = this.#running?.stop()
+    this.clock.moveTo(this.clock.now + 60_000)
+    await stopped
+    await this.#begin()
+    for (const name of this.hosts.keys()) await this.#register(name)
+    await this.settle()
+  }
+
+  async #begin(): Promise<void> {
+    const { clock } = this
+    const random: Random = { hex: (count) => (this.#dice += 1).toString(16).padStart(count * 2, '0'), unit: () => 0.5 }
+    const db = must(this.#db, 'there is a database')
+    const stirred = <T>(begun: Promise<T>): Promise<T> => { this.#stir += 1; return begun }
+    const counted: Db = { engine: db.engine, snapshot: (work) => stirred(db.snapshot(work)), all: (sql, params) => stirred(db.all(sql, params)), get: (sql, params) => stirred(db.get(sql, params)), tx: (work, how) => stirred(db.tx(work, how)), close: () => db.close() }
+    const store = await takeOver(counted, 'mgr1', { clock, random })
+    this.#running = await startCluster({
+      name: 'mgr1', version: 'test', store, agents: this.#agents(), clock, random, log: createLog({ name: 'test', level: 'silent' }), extentBytes: BigInt(this.#options.extentGib) * GIB,
+      gate: { standing: () => 'active', open: () => Promise.resolve() }, managers: onlyOne,
+      onEpochLost: (lost) => { throw lost },
+    })
   }
 
   get cluster(): Cluster {
@@ -244,7 +259,8 @@ export class Site {
 
   /** All copies reach their end, and the manager sees it. */
   async endCopies(): Promise<void> {
-    for (const { volumes } of this.hosts.values()) {
+    for (const { name, volumes } of this.hosts.values()) {
+      if (volumes.size > 0) this.cluster.work.kick('head', name) // its next heartbeat says that something has changed
       for (const [id, seen] of volumes) volumes.set(id, { ...seen, segments: seen.segments.map((segment) => ({ ...segment, inSync: segment.regions })) })
     }
     await this.advance(5000)

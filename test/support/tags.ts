@@ -44,7 +44,7 @@ export class Tags {
   #add(host: string): Writable<ExtentRow> {
     this.#made += 1
     const id = this.#made.toString(16).padStart(8, '0') + 'e'.repeat(24)
-    const extent: Writable<ExtentRow> = { id, disk: host.padStart(32, '0').replaceAll('s', 'd'), host, volume: VOLUME, segment: 0, slot: this.#made, bytes: BYTES, lun: this.#made, state: 'planned', leg: 'allocated', staleSince: 0, retryAt: 0, since: 0, doubt: false }
+    const extent: Writable<ExtentRow> = { id, disk: host.padStart(32, '0').replaceAll('s', 'd'), host, volume: VOLUME, segment: 0, slot: this.#made, bytes: BYTES, lun: this.#made, state: 'planned', leg: 'allocated', staleSince: 0, retryAt: 0, since: 0, doubt: false, moving: false }
     this.extents.push(extent)
     this.contents.set(id, { writes: 0, safe: 0, torn: '' })
     return extent

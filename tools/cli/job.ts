@@ -1,6 +1,6 @@
 /** vsky job … */
 import type { Command } from 'commander'
-import { jobKinds, jobStates } from '../../lib/api/views.js'
+import { jobKinds, jobStates, jobWorks } from '../../lib/api/views.js'
 import type { JobView } from '../../lib/api/views.js'
 import { formatSizeRounded } from '../../lib/units.js'
 import { afterOption, given, limitOption, numberOf, watchOption, wordOf } from './context.js'
@@ -14,11 +14,12 @@ interface ListOptions extends Paging { readonly watch?: Watch; readonly ended: s
 
 export function jobCommands(program: Command, context: () => Context): void {
   const job = program.command('job').description('copies and moves under way')
-  verb(job, 'list', 'jobList').option('--ended <n>', 'how many that have ended', '10').option('--kind <kind>', `only ${jobKinds.join(' or ')}`).option('--state <state>', `only ${jobStates.join(' or ')}`)
+  verb(job, 'list', 'jobList').option('--ended <n>', 'how many that have ended', '10').option('--kind <kind>', `only ${[...jobKinds, ...jobWorks].join(' or ')}`).option('--state <state>', `only ${jobStates.join(' or ')}`)
     .option('--name <name>', 'only of this volume, disk (HOST:DEVICE) or host').option(...limitOption).option(...afterOption).option(...watchOption)
     .action(async ({ watch, ended, kind, state, name, ...paging }: ListOptions) => {
       const { list, show, look, watching } = context()
-      const filter = { ended: numberOf('--ended', ended, 0, 1000), ...given({ kind: wordOf('--kind', kind, jobKinds), state: wordOf('--state', state, jobStates), name }) }
+      const asked = wordOf('--kind', kind, [...jobKinds, ...jobWorks])
+      const filter = { ended: numberOf('--ended', ended, 0, 1000), ...given({ work: jobWorks.find((each) => each === asked), kind: jobKinds.find((each) => each === asked), state: wordOf('--state', state, jobStates), name }) }
       await watching(watch, async () => { show(await list('jobList', filter, paging), (jobs) => (jobs.length === 0 ? 'there is no job' : jobTable(jobs, look))) })
     })
   verb(job, 'show', 'jobShow').argument('<job>', 'its id').option(...watchOption).action(async (id: string, { watch }: { watch?: Watch }) => {
@@ -32,7 +33,7 @@ export function jobCommands(program: Command, context: () => Context): void {
   })
   verb(job, 'cancel', 'jobCancel').argument('<job>', 'its id').action(async (id: string) => {
     const { ask, show } = context()
-    show(await ask('jobCancel', { job: id }), (cancelled) => `${cancelled.kind} of ${cancelled.name} is cancelled`)
+    show(await ask('jobCancel', { job: id }), (cancelled) => `${cancelled.work ?? cancelled.kind} of ${cancelled.name} is cancelled`)
   })
 }
 
@@ -45,7 +46,7 @@ export async function waitForMove(context: Context, kind: 'evacuate' | 'drain', 
 
 export function jobTable(jobs: readonly JobView[], look: Look): string {
   return table(jobs, [
-    { title: 'ID', of: (each) => (each.kind === 'resync' ? short(each.id) : each.id) }, { title: 'KIND', of: (each) => each.kind }, { title: 'OF', of: (each) => (each.kind === 'resync' ? `${each.name}/${each.segment}` : each.name) },
+    { title: 'ID', of: (each) => (each.kind === 'resync' ? short(each.id) : each.id) }, { title: 'KIND', of: (each) => each.work ?? each.kind }, { title: 'OF', of: (each) => (each.kind === 'resync' ? `${each.name}/${each.segment}` : each.name) },
     { title: 'STATE', of: (each) => each.state, tone: (each) => toneOf(each.state) }, { title: 'DONE', of: (each) => (each.bytes === 0n ? '-' : `${Number(each.doneBytes * 100n / each.bytes)} %`), right: true }, { title: 'SIZE', of: (each) => formatSizeRounded(each.bytes), right: true, minor: true },
     { title: 'RATE', of: (each) => (each.rate === 0n ? '-' : `${formatSizeRounded(each.rate)}/s`), right: true, minor: true }, { title: 'ETA', of: (each) => (each.etaSeconds < 0 ? '-' : age(each.etaSeconds * 1000)), right: true },
     { title: 'NOTE', of: (each) => each.note || '-', elastic: true },

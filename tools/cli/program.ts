@@ -11,6 +11,7 @@ import { hostCommands } from './host.js'
 import { jobCommands } from './job.js'
 import { legCommands } from './leg.js'
 import { managerCommands } from './manager.js'
+import { rebalanceCommands } from './rebalance.js'
 import { settingCommands } from './setting.js'
 import { settingsFile } from './settings.js'
 import { statusCommands } from './status.js'
@@ -24,7 +25,7 @@ export function createProgram(): Command {
     .option('--token-file <file>', 'a token, instead of a certificate: of the folder only ca.pem is read then (default: $VSKY_TOKEN_FILE)').option('--timeout <seconds>', 'for one call, repeating it included', '120')
     .addHelpText('after', `\nWithout option and environment, manager, tls_dir and token_file are taken from ${settingsFile}. NO_COLOR turns colours off.\nExit codes: 0 done; ${Object.entries(exitCodes).map(([name, code]) => `${code} ${name}`).join('; ')}.`)
   const context = (): ReturnType<typeof contextOf> => contextOf(program)
-  for (const add of [hostCommands, diskCommands, volumeCommands, legCommands, eventCommands, jobCommands, auditCommands, settingCommands, managerCommands, credentialCommands, statusCommands, completionCommands]) add(program, context)
+  for (const add of [hostCommands, diskCommands, volumeCommands, legCommands, eventCommands, jobCommands, rebalanceCommands, auditCommands, settingCommands, managerCommands, credentialCommands, statusCommands, completionCommands]) add(program, context)
   allowGlobalsEverywhere(program, program)
   return program
 }

@@ -20,7 +20,7 @@ export async function waitForJobs(context: Context, ids: readonly string[]): Pro
       if (jobs.every(hasEnded)) {
         if (drawn) process.stderr.write('\n')
         const bad = jobs.filter((job) => job.state !== 'done')
-        if (bad.length > 0) throw new JobFailed(bad.map((job) => `the ${job.kind} of ${job.name} has ${job.state === 'failed' ? 'failed' : 'been cancelled'}: ${job.note}`).join('; '))
+        if (bad.length > 0) throw new JobFailed(bad.map((job) => `the ${job.work ?? job.kind} of ${job.name} has ${job.state === 'failed' ? 'failed' : 'been cancelled'}: ${job.note}`).join('; '))
         return jobs
       }
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
@@ -48,7 +48,7 @@ export function progressLine(jobs: readonly JobView[], width: number): string {
   const done = jobs.reduce((sum, job) => sum + (hasEnded(job) ? job.bytes : job.doneBytes), 0n)
   const rate = jobs.reduce((sum, job) => sum + job.rate, 0n)
   const [only] = jobs
-  const what = jobs.length === 1 && only ? `${only.kind} of ${only.name}` : `${jobs.filter((job) => !hasEnded(job)).length} of ${jobs.length} jobs`
+  const what = jobs.length === 1 && only ? `${only.work ?? only.kind} of ${only.name}` : `${jobs.filter((job) => !hasEnded(job)).length} of ${jobs.length} jobs`
   const left = rate > 0n ? `, ${formatSizeRounded(rate)}/s, ${age(Number((bytes - done) / rate) * 1000)} left` : jobs.some((job) => job.state === 'running') ? '' : ', waiting'
   const line = `${bar(bytes === 0n ? (jobs.every(hasEnded) ? 1 : 0) : Number(done * 1000n / bytes) / 1000, BAR_CELLS)}  ${what}${jobs.every(hasEnded) ? '' : left}`
   return width > 0 && line.length >= width ? `${line.slice(0, width - 2)}…` : line

@@ -12,7 +12,7 @@ const volume = (phase: VolumeRow['phase']): VolumeRow => ({
 })
 const segment: SegmentRow = { volume: 'c'.repeat(32), index: 0, offset: 0n, bytes: 5n * MIB, generation: 7 }
 const extent = (leg: ExtentRow['leg']): ExtentRow => ({
-  id: 'e'.repeat(32), disk: 'd'.repeat(32), host: 'st1', volume: 'c'.repeat(32), segment: 0, slot: 0, bytes: 8n * MIB, lun: 3, state: 'ready', leg, staleSince: 0, retryAt: 0, since: 0, doubt: false,
+  id: 'e'.repeat(32), disk: 'd'.repeat(32), host: 'st1', volume: 'c'.repeat(32), segment: 0, slot: 0, bytes: 8n * MIB, lun: 3, state: 'ready', leg, staleSince: 0, retryAt: 0, since: 0, doubt: false, moving: false,
 })
 
 describe('an export', () => {

@@ -10,7 +10,7 @@ const GRACE = 300_000
 /** Leg `a` has slot 0 and server st-a, `b` slot 1 and st-b, and so on. */
 const leg = (extent: string, state: RepairLeg['state'], place: LegPlace = 'here', more: More = {}): RepairLeg => ({
   extent, host: `st-${extent}`, slot: extent.charCodeAt(0) - 97, state, made: true, place,
-  awayMs: place === 'away' ? 1000 : 0, reachable: place === 'here' || place === 'leaving', retryInMs: 0, ...more,
+  awayMs: place === 'away' ? 1000 : 0, reachable: place === 'here' || place === 'leaving' || place === 'moving', retryInMs: 0, ...more,
 })
 const gone = (extent: string, state: RepairLeg['state'] = 'insync'): RepairLeg => leg(extent, state, 'away', { awayMs: GRACE })
 const plan = (redundancy: number, ...legs: readonly RepairLeg[]): RepairPlan => planRepair({ redundancy, graceMs: GRACE, legs })
@@ -22,7 +22,7 @@ const [a, b] = [leg('a', 'insync'), leg('b', 'insync')]
 
 describe('the repair of a segment', () => {
   it('is nothing when enough good legs are here', () => {
-    expect(plan(2, a, b)).to.deep.equal({ copy: [], spares: 0, occupied: [], retire: [], release: [], againInMs: undefined, why: '' })
+    expect(plan(2, a, b)).to.deep.equal({ copy: [], spares: 0, occupied: [], retire: [], release: [], againInMs: undefined, why: '', whole: true, calm: false })
   })
 
   it('is not held up by a clock that was set back since a copy failed', () => {
@@ -58,6 +58,12 @@ describe('the repair of a segment', () => {
     ['retires the leg that was to leave, now that another one is good', 2, [a, leg('b', 'insync', 'leaving'), leg('c', 'insync')], { retire: ['b'] }],
     ['keeps the old leg of a silent server until enough good ones stand without it', 2, [a, gone('b'), leg('c', 'syncing')], {}],
     ['gives up the silent server\'s leg then', 2, [a, gone('b'), leg('c', 'insync')], { retire: ['b'] }],
+    ['copies to the leg that replaces one that moves', 2, [a, leg('b', 'insync', 'moving'), leg('c', 'allocated')], { copy: ['c'] }],
+    ['gives up the one that moves when the other is good', 2, [a, leg('b', 'insync', 'moving'), leg('c', 'insync')], { retire: ['b'] }],
+    ['keeps the one that moves where the other could not be made', 2, [a, leg('b', 'insync', 'moving')], {}],
+    ['lets nothing move any more when another leg is behind: what was to replace it is not needed', 2, [leg('a', 'stale'), leg('b', 'insync', 'moving'), leg('c', 'allocated')], { copy: ['a'] }],
+    ['nor when another server is silent: what is being copied stays for it', 2, [leg('a', 'insync', 'away'), leg('b', 'insync', 'moving'), leg('c', 'syncing')], {}],
+    ['ends the copy beside a leg of the same server that stays after all', 2, [leg('a', 'stale'), leg('b', 'insync', 'moving'), leg('c', 'syncing', 'here', { host: 'st-b' })], { copy: ['a'], retire: ['c'] }],
     ['of good legs too many gives up the second one of a server, not the newest', 2, [a, leg('b', 'insync', 'here', { host: 'st-a' }), leg('c', 'insync')], { retire: ['b'] }],
     ['two good legs of one server count as one, and the second one goes: when the server falls silent both are away', 2, [a, leg('b', 'insync', 'here', { host: 'st-a' })], { spares: 1, retire: ['b'] }],
     ['never begins two copies to one server', 3, [a, leg('b', 'stale', 'here', { host: 'st-c' }), leg('c', 'allocated', 'here', { host: 'st-c' }), leg('d', 'allocated')], { copy: ['b', 'd'] }],
@@ -88,7 +94,7 @@ describe('the repair of a segment', () => {
 
 describe('for any segment, the repair', () => {
   const anyLeg = fc.record({
-    state: fc.constantFrom(...legStates), place: fc.constantFrom<LegPlace>('here', 'here', 'away', 'leaving', 'lost'), made: fc.boolean(),
+    state: fc.constantFrom(...legStates), place: fc.constantFrom<LegPlace>('here', 'here', 'away', 'leaving', 'moving', 'lost'), made: fc.boolean(),
     awayMs: fc.constantFrom(1000, GRACE), reachable: fc.boolean(), retryInMs: fc.constantFrom(0, 500), host: fc.nat(4),
   })
   const anyCase = fc.record({ redundancy: fc.integer({ min: 1, max: 4 }), legs: fc.array(anyLeg, { maxLength: 8 }) }).map(({ redundancy, legs }) => ({
@@ -102,7 +108,7 @@ describe('for any segment, the repair', () => {
   it('gives up a leg only where enough good ones stay here, or a better placed one of its own server', () => {
     each((legs, redundancy, { retire, release }) => {
       const good = legs.filter((one) => !retire.includes(one.extent) && one.state === 'insync')
-      const stay = good.filter((one) => one.place === 'here')
+      const stay = good.filter((one) => one.place === 'here' || one.place === 'moving')
       const others = of(legs, retire).filter((one) => !good.some((other) => other.host === one.host))
       if (others.length + release.length > 0) expect(stay.length).to.be.at.least(redundancy)
     })
@@ -124,15 +130,15 @@ describe('for any segment, the repair', () => {
 
   it('copies only to legs that are here, made, behind and not resting, and only from a good leg that a head can read', () => {
     each((legs, _, { copy }) => {
-      for (const one of of(legs, copy)) expect([one.place, one.made, one.retryInMs, one.state === 'stale' || one.state === 'allocated']).to.deep.equal(['here', true, 0, true])
+      for (const one of of(legs, copy)) expect([one.place, one.made, one.retryInMs, one.state === 'stale' || one.state === 'allocated']).to.deep.equal([one.place === 'moving' ? 'moving' : 'here', true, 0, true])
       if (copy.length > 0) expect(legs.some((one) => one.state === 'insync' && one.reachable)).to.equal(true)
     })
   })
 
   it('never asks for more legs than the redundancy', () => {
-    each((legs, redundancy, { copy, spares }) => {
+    each((legs, redundancy, { copy, spares, retire }) => {
       const good = new Set(legs.filter((one) => one.state === 'insync' && one.place === 'here').map((one) => one.host)).size
-      const busy = legs.filter((one) => one.state === 'syncing').length
+      const busy = legs.filter((one) => one.state === 'syncing' && !retire.includes(one.extent)).length
       if (copy.length > 0) expect(good + busy + copy.length).to.be.at.most(redundancy)
       expect(spares).to.be.at.most(redundancy)
     })

@@ -8,7 +8,7 @@ const wide: CopyLimits = { perSourceDisk: 9, perServer: 9, perHead: 9, perCluste
 /** `s1/0` is a disk of server s1. */
 const place = (disk: string): CopyWish['source'] => ({ disk, host: disk.split('/')[0] ?? '' })
 const wish = (key: string, from: string, to: string, more: Partial<CopyWish> = {}): CopyWish => ({
-  key, running: false, good: 1, since: 0, source: place(from), targets: to.split(' ').map(place), head: 'h1', paused: false, ...more,
+  key, running: false, good: 1, since: 0, source: place(from), targets: to.split(' ').map(place), head: 'h1', paused: false, calm: false, ...more,
 })
 const start = (limits: Partial<CopyLimits>, ...wishes: readonly CopyWish[]): readonly string[] => scheduleCopies(wishes, { ...wide, ...limits }).start
 
@@ -31,9 +31,21 @@ describe('the order of copies', () => {
     ['then the order of their names, whatever order they are told in', { perCluster: 1 }, [wish('y', 's1/0', 's2/0'), wish('x', 's3/0', 's4/0')], ['x']],
     ['one that must wait does not hold up those behind it', {}, [wish('x', 's1/0', 's2/0', { running: true }), wish('y', 's1/0', 's2/0', { since: 1 }), wish('z', 's1/0', 's3/0', { since: 2 })], ['z']],
     ['a paused one waits, and takes nobody\'s place', { perCluster: 1 }, [wish('x', 's1/0', 's2/0', { paused: true }), wish('y', 's3/0', 's4/0')], ['y']],
+    ['one that only evens disks out waits for all that are needed, even where there is room', {}, [wish('x', 's1/0', 's2/0', { calm: true }), wish('y', 's3/0', 's4/0', { good: 2, since: 9 })], ['y']],
+    ['and for one that is needed and runs', {}, [wish('x', 's1/0', 's2/0', { calm: true }), wish('y', 's3/0', 's4/0', { running: true })], []],
+    ['it does not wait for one that is paused or has no head', {}, [wish('x', 's1/0', 's2/0', { calm: true }), wish('y', 's3/0', 's4/0', { paused: true }), wish('z', 's5/0', 's6/0', { head: '' })], ['x']],
     ['without a head there is no copy', {}, [wish('x', 's1/0', 's2/0', { head: '' })], []],
   ]
   for (const [claim, limits, wishes, expected] of table) it(claim, () => { expect(start(limits, ...wishes)).to.deep.equal(expected) })
+
+  it('one that only evens disks out gives way when a needed one finds no room, and not else', () => {
+    const even = wish('x', 's1/0', 's2/0', { running: true, calm: true })
+    const giveWay = (...wishes: readonly CopyWish[]): readonly string[] => scheduleCopies([even, ...wishes], wide).giveWay
+    expect(giveWay(wish('y', 's3/0', 's2/0'))).to.deep.equal(['x'])
+    expect(giveWay(wish('y', 's3/0', 's4/0'))).to.deep.equal([])
+    expect(giveWay(wish('y', 's3/0', 's2/0', { paused: true }))).to.deep.equal([])
+    expect(giveWay(wish('y', 's3/0', 's2/0', { calm: true }))).to.deep.equal([])
+  })
 
   it('who waits is told why', () => {
     const why = (limits: Partial<CopyLimits>, ...wishes: readonly CopyWish[]): string => scheduleCopies(wishes, { ...wide, ...limits }).hold.map((each) => `${each.key}: ${each.why}`).join()
@@ -44,13 +56,14 @@ describe('the order of copies', () => {
     expect(why({ perHead: 1 }, x, wish('y', 's3/0', 's4/0'))).to.equal('y: 1 copies run on head h1')
     expect(why({ perCluster: 1 }, x, wish('y', 's3/0', 's4/0', { head: 'h2' }))).to.equal('y: 1 copies run in the cluster')
     expect(why({}, wish('y', 's1/0', 's2/0', { paused: true }))).to.equal('y: paused')
+    expect(why({}, x, wish('y', 's3/0', 's4/0', { calm: true }))).to.equal('y: repairs and evacuations come first')
     expect(why({}, wish('y', 's1/0', 's2/0', { head: '' }))).to.equal('y: no head can copy it now: none is online, or its own is being told a new layout')
   })
 })
 
 describe('for any wishes', () => {
   const anyDisk = fc.tuple(fc.nat(3), fc.nat(1)).map(([host, disk]) => `s${host}/${disk}`)
-  const anyWish = fc.record({ running: fc.boolean(), good: fc.integer({ min: 1, max: 3 }), since: fc.nat(3), from: anyDisk, to: fc.uniqueArray(anyDisk, { minLength: 1, maxLength: 2 }), head: fc.constantFrom('', 'h1', 'h2'), paused: fc.boolean() })
+  const anyWish = fc.record({ running: fc.boolean(), good: fc.integer({ min: 1, max: 3 }), since: fc.nat(3), from: anyDisk, to: fc.uniqueArray(anyDisk, { minLength: 1, maxLength: 2 }), head: fc.constantFrom('', 'h1', 'h2'), paused: fc.boolean(), calm: fc.boolean() })
   const anyWishes = fc.array(anyWish, { maxLength: 10 }).map((all) => all.map(({ from, to, ...more }, at) => wish(`k${at}`, from, to.join(' '), more)))
   const one = fc.integer({ min: 1, max: 3 })
   const anyLimits = fc.record({ perSourceDisk: one, perServer: one, perHead: one, perCluster: one })

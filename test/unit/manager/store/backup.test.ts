@@ -138,7 +138,7 @@ onEachEngine('a backup', (engine) => {
   it('that was rebuilt from the hosts is the rows that were found', async () => {
     const row = { ...host, duty: 'use' as const }
     const volume = { id: 'v', name: 'v', bytes: 4194304n, redundancy: 1, phase: 'detached' as const, head: '', attachEpoch: 3, attachBoot: '', device: '', problem: '', createdAt: 1, layout: 2, copyHead: '', copyBoot: '', nextHead: '', remembers: false, settled: 0, sinceBirth: false }
-    const extent = { id: 'e', disk: 'd', host: 'st1', volume: 'v', segment: 0, slot: 2, bytes: 4194304n, lun: 5, state: 'ready' as const, leg: 'insync' as const, staleSince: 0, retryAt: 0, since: 0, doubt: false }
+    const extent = { id: 'e', disk: 'd', host: 'st1', volume: 'v', segment: 0, slot: 2, bytes: 4194304n, lun: 5, state: 'ready' as const, leg: 'insync' as const, staleSince: 0, retryAt: 0, since: 0, doubt: false, moving: false }
     const segment = { volume: 'v', index: 0, offset: 0n, bytes: 4194304n, generation: 9 }
     const found = { epoch: 8, hosts: [row], disks: [{ id: 'd', host: 'st1', device: '/dev/sdb', state: 'ready' as const, problem: '', bytes: 8388608n, cleanBytes: 0n, force: false, usedBytes: 0n, extents: 0, duty: 'use' as const, readErrors: 0 }], volumes: [volume], segments: [segment], extents: [extent] }
     await refill(db, found, 1)

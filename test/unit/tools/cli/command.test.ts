@@ -202,6 +202,27 @@ describe('vsky', function () {
     expect(calls[0]?.params).to.include({ wait: false })
   })
 
+  it('rebalances only when told which of plan, apply and cancel is meant', async () => {
+    const jobView = { id: 'j1', kind: 'evacuate' as const, work: 'rebalance' as const, name: 'cluster', segment: 0, state: 'running' as const, note: 'on the way', bytes: size, doneBytes: 0n, rate: 0n, etaSeconds: -1, createdAt: 1, startedAt: 1, endedAt: 0 }
+    const level = (disk: string, perMille: number): { readonly disk: string; readonly perMille: number } => ({ disk, perMille })
+    const plan = {
+      before: { fullest: level('st1:/dev/sdb', 812), emptiest: level('st2:/dev/sdb', 100) }, after: { fullest: level('st1:/dev/sdb', 470), emptiest: level('st2:/dev/sdb', 440) },
+      legs: 3, bytes: 3n * size, moves: [{ from: 'st1:/dev/sdb', to: 'st2:/dev/sdb', legs: 3, bytes: 3n * size }], pairs: 1, balanced: true, complete: true, seconds: 4,
+    }
+    let open = true
+    answers = (method) => (method === 'vsky.rebalance.plan' ? apiMethods.rebalancePlan.result.format(plan) : method === 'vsky.rebalance.apply' ? apiMethods.rebalanceApply.result.format(jobView)
+      : method === 'vsky.job.list' ? apiMethods.jobList.result.format(open ? [jobView] : []) : apiMethods.jobCancel.result.format({ ...jobView, state: 'cancelled' }))
+    for (const args of [[], ['--plan', '--apply'], ['--plan', '--wait']]) expect([(await vsky(['rebalance', ...args])).code, calls.length], args.join()).to.deep.equal([2, 0])
+    const planned = (await vsky(['rebalance', '--plan'])).out
+    for (const part of ['3 legs, 300 MiB, some 4 s; nothing has been changed', /now +81\.2 % {2}st1:\/dev\/sdb +10\.0 % {2}st2/, /then +47\.0 %/, /st1:\/dev\/sdb +st2:\/dev\/sdb +3 +300 MiB/]) expect(planned).to.match(typeof part === 'string' ? new RegExp(part) : part)
+    expect((await vsky(['rebalance', '--apply', '--yes'])).out).to.equal('the rebalance has begun, 100 MiB: vsky job list shows how far it is\n')
+    expect((await vsky(['job', 'list', '--kind', 'rebalance'])).out).to.match(/j1 +rebalance +cluster +running/)
+    expect((await vsky(['rebalance', '--cancel'])).out).to.contain('is cancelled')
+    open = false
+    expect(await vsky(['rebalance', '--cancel'])).to.deep.include({ code: 2, said: 'vsky: there is no rebalance under way\n' })
+    expect(calls.map(({ method }) => method)).to.deep.equal(['vsky.rebalance.plan', 'vsky.rebalance.apply', 'vsky.job.list', 'vsky.job.list', 'vsky.job.cancel', 'vsky.job.list'])
+  })
+
   it('waits for a move to its end, and fails when it failed', async () => {
     const jobView = { id: 'j1', kind: 'evacuate' as const, name: 'st1:/dev/sdb', segment: 0, state: 'done' as const, note: 'all is elsewhere', bytes: 10n, doneBytes: 10n, rate: 0n, etaSeconds: -1, createdAt: 1, startedAt: 1, endedAt: 2 }
     const diskView = { id: 'c', host: 'st1', device: '/dev/sdb', zone: '', state: 'ready' as const, problem: '', duty: 'evacuate' as const, bytes: 1n, freeBytes: 1n, cleanBytes: 1n, extents: 0, readErrors: 0 }
