@@ -219,7 +219,7 @@ describe('vsky', function () {
     expect((await vsky(['job', 'list', '--kind', 'rebalance'])).out).to.match(/j1 +rebalance +cluster +running/)
     expect((await vsky(['rebalance', '--cancel'])).out).to.contain('is cancelled')
     open = false
-    expect(await vsky(['rebalance', '--cancel'])).to.deep.include({ code: 2, said: 'vsky: there is no rebalance under way\n' })
+    expect(await vsky(['rebalance', '--cancel'])).to.deep.include({ code: 2, said: 'vsky: there is no rebalance under way\n  usage\n' })
     expect(calls.map(({ method }) => method)).to.deep.equal(['vsky.rebalance.plan', 'vsky.rebalance.apply', 'vsky.job.list', 'vsky.job.list', 'vsky.job.cancel', 'vsky.job.list'])
   })
 
