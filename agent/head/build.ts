@@ -152,22 +152,27 @@ export function createBuilder({ dm, run, changes, logs, caches, clock, log }: Bu
     else await whileSettling(wanted, part, legs, dm.reload(nameOf(wanted.volume, part), tableLines(wanted.volume, table, legs, copyLog)))
   }
 
+  /** Work that may wait in the kernel for what is held below: that is looked for until the work has ended, now and then `anyway`. */
+  async function lookingAfter<T>(work: Promise<T>, look: (anyway: boolean) => Promise<void>, what: LogFields): Promise<T> {
+    let done = false
+    const ended = work.finally(() => { done = true })
+    ended.catch(() => undefined) // told below
+    for (let looks = 1; ; looks += 1) {
+      await Promise.race([ended, clock.sleep(SETTLE_MS)])
+      if (done) return ended
+      await look(looks % SETTLE_LOOKS === 0).catch((thrown: unknown) => { log.warn('what is held below a device could not be let go', { ...what, error: messageOf(thrown) }) })
+    }
+  }
+
   /**
    * A device gets its new table when what it has handed down has ended. A leg may fail below just then: its server shuts out a leg that
    * is leaving. What is held there goes on with the legs that are still wanted, or this would wait for ever. Where nothing but a flush
    * failed the kernel holds it and shows nothing (held.ts), so a mirror that looks well and does not come to its end gets its table anew.
    */
   async function whileSettling(wanted: VolumeWanted, part: Part, legs: ReadonlyMap<string, string>, work: Promise<void>): Promise<void> {
-    let done = false
-    const ended = work.finally(() => { done = true })
-    ended.catch(() => undefined) // told below
     const low = `${part}-low` as Part
-    for (let looks = 1; ; looks += 1) {
-      await Promise.race([ended, clock.sleep(SETTLE_MS)])
-      if (done || readUuid(uuidOf(wanted.volume, low)) === undefined) break
-      await settleBelow(wanted, low, legs, looks % SETTLE_LOOKS === 0).catch((thrown: unknown) => { log.warn('what is held below a device could not be let go', { device: nameOf(wanted.volume, low), error: messageOf(thrown) }) })
-    }
-    await ended
+    if (readUuid(uuidOf(wanted.volume, low)) === undefined) return work
+    return lookingAfter(work, (anyway) => settleBelow(wanted, low, legs, anyway), { device: nameOf(wanted.volume, low) })
   }
 
   async function settleBelow(wanted: VolumeWanted, low: Part, legs: ReadonlyMap<string, string>, anyway: boolean): Promise<void> {
@@ -241,15 +246,8 @@ export function createBuilder({ dm, run, changes, logs, caches, clock, log }: Bu
    * orders while the volume goes, and the removal waits for ever. What is above is gone, so nobody can write to the volume any more, and
    * all that was written is remembered: what was to be written fails, as in a power failure.
    */
-  async function removeAll(volume: string, names: readonly string[]): Promise<RemoveOutcome> {
-    let done = false
-    const ended = dm.remove(names).finally(() => { done = true })
-    ended.catch(() => undefined) // told below
-    for (let looks = 1; ; looks += 1) {
-      await Promise.race([ended, clock.sleep(SETTLE_MS)])
-      if (done) return ended
-      await letMetadataGo(volume, looks % SETTLE_LOOKS === 0).catch((thrown: unknown) => { log.warn('what is held below a device that goes could not be let go', { volume, error: messageOf(thrown) }) })
-    }
+  function removeAll(volume: string, names: readonly string[]): Promise<RemoveOutcome> {
+    return lookingAfter(dm.remove(names), (anyway) => letMetadataGo(volume, anyway), { volume })
   }
 
   async function letMetadataGo(volume: string, anyway: boolean): Promise<void> {

@@ -10,6 +10,7 @@
  * n disks and m legs cost O((n + m) log n). It goes on in small pieces (`more`), so that nobody has to wait for the whole.
  */
 import { must } from '../../lib/assert.js'
+import type { MovableLeg } from '../state/leg.js'
 import { Least } from './least.js'
 
 /** The fullest and the emptiest disk should differ by no more than this part of their size. */
@@ -30,19 +31,8 @@ export interface FillDisk {
   readonly label: string
 }
 
-export interface FillLeg {
-  readonly extent: string
-  readonly disk: string
-  /** Id of the volume. */
-  readonly volume: string
-  readonly segment: number
-  readonly bytes: bigint
-  /** Servers of the segment's other legs. */
-  readonly others: readonly string[]
-}
-
 export interface Move {
-  readonly leg: FillLeg
+  readonly leg: MovableLeg
   readonly to: string
 }
 
@@ -79,7 +69,7 @@ interface Room {
   free: number
   takes: number
   /** That it may give, the largest first. */
-  readonly legs: FillLeg[]
+  readonly legs: MovableLeg[]
 }
 
 interface Range { readonly from: number; readonly to: number }
@@ -156,7 +146,7 @@ export class Rebalancing {
   }
 
   /** Legs that may move. Those of other disks than `givers` change nothing. */
-  offer(legs: readonly FillLeg[]): void {
+  offer(legs: readonly MovableLeg[]): void {
     const touched = new Set<number>()
     for (const leg of legs) {
       const at = this.#at.get(leg.disk)
@@ -217,7 +207,7 @@ export class Rebalancing {
   }
 
   /** The emptiest disk that this leg may go to; -1 when there is none, or it would help nobody. */
-  #targetOf(at: number, leg: FillLeg): number {
+  #targetOf(at: number, leg: MovableLeg): number {
     const gone = this.#gone.get(segmentOf(leg))
     if (gone && this.#oncePerSegment) return -1
     const room = this.#room(at)
@@ -288,7 +278,7 @@ function fillOf(room: Room): number {
   return room.used / room.capacity
 }
 
-function segmentOf({ volume, segment }: FillLeg): string {
+function segmentOf({ volume, segment }: MovableLeg): string {
   return `${volume} ${segment}`
 }
 

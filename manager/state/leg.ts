@@ -29,3 +29,15 @@ export function legAfter(state: LegState, event: LegEvent): LegState {
   assert(next !== undefined, `a leg that is ${state} cannot have "${event}"`)
   return next
 }
+
+/** A good leg of a whole segment, which could as well be on another disk. */
+export interface MovableLeg {
+  readonly extent: string
+  readonly disk: string
+  /** Id of the volume. */
+  readonly volume: string
+  readonly segment: number
+  readonly bytes: bigint
+  /** Servers of the segment's other legs. */
+  readonly others: readonly string[]
+}

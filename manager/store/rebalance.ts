@@ -1,4 +1,5 @@
 /** Rebalances, of which at most one is open, and legs that may move, or do. */
+import type { MovableLeg } from '../state/leg.js'
 import type { JobRow } from '../state/rows.js'
 import { numberOf, sizeOf, textOf } from './db.js'
 import type { Reader, Tx } from './db.js'
@@ -64,16 +65,6 @@ export async function underWay(db: Reader): Promise<UnderWay> {
   }
   const behind = await db.all(`select disk, count(*) as legs from extents where leg <> 'insync' and state <> 'dropping' group by disk`)
   return { moves, leaving, dropping, behind: new Map(behind.map((row) => [textOf(row, 'disk'), numberOf(row, 'legs')])) }
-}
-
-/** A leg that could move: `others` are the servers of the other legs of its segment. */
-export interface MovableLeg {
-  readonly extent: string
-  readonly disk: string
-  readonly volume: string
-  readonly segment: number
-  readonly bytes: bigint
-  readonly others: readonly string[]
 }
 
 /** Legs on these disks whose segments are whole, with nothing under way, of volumes that are at rest: attached or detached. */

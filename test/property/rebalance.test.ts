@@ -5,7 +5,8 @@ import { must } from '../../lib/assert.js'
 import { placeLegs } from '../../manager/plan/place-legs.js'
 import type { PlaceDisk } from '../../manager/plan/place-legs.js'
 import { BALANCED, Rebalancing } from '../../manager/plan/rebalance.js'
-import type { FillLeg, Move } from '../../manager/plan/rebalance.js'
+import type { Move } from '../../manager/plan/rebalance.js'
+import type { MovableLeg } from '../../manager/state/leg.js'
 
 const GIB = 1024n ** 3n
 const FULL = 8n * GIB
@@ -106,7 +107,7 @@ class Pool {
       zones: new Map([...this.disks.values()].map(({ host }) => [host, this.zoneOf(host)])), oncePerSegment: true,
     })
     const givers = new Set(planner.givers().map(({ disk }) => disk))
-    planner.offer(this.volumes.flat().flatMap(({ volume, segment, legs }) => legs.filter(({ disk }) => givers.has(disk)).map(({ extent, disk, bytes }): FillLeg => ({
+    planner.offer(this.volumes.flat().flatMap(({ volume, segment, legs }) => legs.filter(({ disk }) => givers.has(disk)).map(({ extent, disk, bytes }): MovableLeg => ({
       extent, disk, volume, segment, bytes, others: legs.filter((each) => each.extent !== extent).map((each) => this.disk(each.disk).host),
     }))))
     return planner.more(most, 1_000_000).moves
@@ -163,7 +164,7 @@ describe('for any coming and going, failing and adding of disks', () => {
       return { id: `d${at}`, host: `st${Math.floor(at / each)}`, bytes: 512n * GIB, usedBytes: empty ? 0n : BigInt(per) * FULL, freeBytes: empty ? 512n * GIB : 512n * GIB - BigInt(per) * FULL, takes: Infinity, label: '' }
     })
     const planner = new Rebalancing({ disks, zones: new Map(), oncePerSegment: false })
-    planner.offer(disks.flatMap((disk, at) => (disk.usedBytes === 0n ? [] : Array.from({ length: per }, (_, leg): FillLeg => ({ extent: `${disk.id}/${leg}`, disk: disk.id, volume: `v${at}`, segment: leg, bytes: FULL, others: [`st${(Math.floor(at / each) + 1 + leg) % servers}`] })))))
+    planner.offer(disks.flatMap((disk, at) => (disk.usedBytes === 0n ? [] : Array.from({ length: per }, (_, leg): MovableLeg => ({ extent: `${disk.id}/${leg}`, disk: disk.id, volume: `v${at}`, segment: leg, bytes: FULL, others: [`st${(Math.floor(at / each) + 1 + leg) % servers}`] })))))
     let [moves, pieces] = [0, 0]
     for (let ended = false; !ended; pieces += 1) {
       const more = planner.more(1000, 20_000)

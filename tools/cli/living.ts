@@ -26,8 +26,9 @@ export async function callLiving(client: RpcClient, method: string, params: read
       try {
         await client.call(apiMethods.managerStatus.name, [{}], { timeoutMs: answerMs, signal: over.signal })
       } catch (thrown) {
-        if (thrown instanceof TransportError && !over.signal.aborted) silent.abort()
-        if (thrown instanceof TransportError) return // whoever refuses an answer is alive as well
+        if (!(thrown instanceof TransportError)) continue // whoever refuses an answer is alive as well
+        if (!over.signal.aborted) silent.abort()
+        return
       }
     }
   }

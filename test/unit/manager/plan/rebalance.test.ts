@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import { Rebalancing, sayLevels } from '../../../../manager/plan/rebalance.js'
-import type { FillDisk, FillLeg } from '../../../../manager/plan/rebalance.js'
+import type { FillDisk } from '../../../../manager/plan/rebalance.js'
+import type { MovableLeg } from '../../../../manager/state/leg.js'
 
 const GIB = 1024n ** 3n
 
@@ -10,11 +11,11 @@ const disk = (id: string, usedGib: bigint, more: Partial<FillDisk> = {}): FillDi
   return { id, host: id.split('/')[0] ?? '', bytes, usedBytes: usedGib * GIB, freeBytes: bytes - usedGib * GIB, takes: Infinity, label: id, ...more }
 }
 /** `count` legs of `gib` GiB on a disk, each of a volume of its own, whose other legs are on these servers. */
-const legs = (on: string, count: number, others: string, gib = 1n): readonly FillLeg[] => Array.from({ length: count }, (_, at) => ({
+const legs = (on: string, count: number, others: string, gib = 1n): readonly MovableLeg[] => Array.from({ length: count }, (_, at) => ({
   extent: `${on} ${others} ${at}`, disk: on, volume: `${on} ${others} ${at}`, segment: 0, bytes: gib * GIB, others: others === '' ? [] : others.split(' '),
 }))
 
-interface Asked { readonly disks: readonly FillDisk[]; readonly legs: readonly FillLeg[]; readonly zones?: Readonly<Record<string, string>>; readonly oncePerSegment?: boolean; readonly most?: number }
+interface Asked { readonly disks: readonly FillDisk[]; readonly legs: readonly MovableLeg[]; readonly zones?: Readonly<Record<string, string>>; readonly oncePerSegment?: boolean; readonly most?: number }
 function planned({ disks, legs: offered, zones = {}, oncePerSegment = false, most = 10_000 }: Asked): { readonly planner: Rebalancing; readonly pairs: Readonly<Record<string, number>>; readonly count: number } {
   const planner = new Rebalancing({ disks, zones: new Map(Object.entries(zones)), oncePerSegment })
   planner.offer(offered)
@@ -68,7 +69,7 @@ describe('a rebalance', () => {
 
   it('knows where legs of the same segment have gone meanwhile', () => {
     const disks = [disk('st1/0', 60n), disk('st2/0', 60n), disk('st3/0', 0n), disk('st4/0', 0n)]
-    const pair = (at: number): readonly FillLeg[] => [['st1', 'st2'], ['st2', 'st1']].map(([host = '', other = '']) => ({ extent: `${host} ${at}`, disk: `${host}/0`, volume: `v${at}`, segment: 0, bytes: GIB, others: [other] }))
+    const pair = (at: number): readonly MovableLeg[] => [['st1', 'st2'], ['st2', 'st1']].map(([host = '', other = '']) => ({ extent: `${host} ${at}`, disk: `${host}/0`, volume: `v${at}`, segment: 0, bytes: GIB, others: [other] }))
     const planner = new Rebalancing({ disks, zones: new Map(), oncePerSegment: false })
     planner.offer(Array.from({ length: 60 }, (_, at) => pair(at)).flat())
     const { moves } = planner.more(1000, 100_000)
@@ -77,7 +78,7 @@ describe('a rebalance', () => {
   })
 
   it('moves one leg of a segment at a time where it is to be done at once', () => {
-    const segment = (['st1', 'st2'] as const).map((host): FillLeg => ({ extent: host, disk: `${host}/0`, volume: 'v', segment: 0, bytes: 10n * GIB, others: [host === 'st1' ? 'st2' : 'st1'] }))
+    const segment = (['st1', 'st2'] as const).map((host): MovableLeg => ({ extent: host, disk: `${host}/0`, volume: 'v', segment: 0, bytes: 10n * GIB, others: [host === 'st1' ? 'st2' : 'st1'] }))
     const disks = [disk('st1/0', 60n), disk('st2/0', 60n), disk('st3/0', 0n), disk('st4/0', 0n)]
     expect([planned({ disks, legs: segment }).count, planned({ disks, legs: segment, oncePerSegment: true }).count]).to.deep.equal([2, 1])
   })
