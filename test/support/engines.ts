@@ -23,18 +23,21 @@ export function onEachEngine(title: string, body: (engine: Engine) => void): voi
   describe(`${title} (SQLite)`, function onSqlite() {
     this.timeout(60_000)
     let dir = ''
+    /** A test may begin with one database and go on with another. */
+    const dirs: string[] = []
     const opened: Db[] = []
     const again = async (): Promise<Db> => keep(opened, await openSqlite(join(dir, 'db')))
     body({
       name: 'SQLite', again,
       async fresh() {
         dir = await mkdtemp(join(tmpdir(), 'vsky-test-'))
+        dirs.push(dir)
         return again()
       },
     })
     afterEach(async () => {
       await closeAll(opened)
-      await rm(dir, { recursive: true, force: true })
+      for (const each of dirs.splice(0)) await rm(each, { recursive: true, force: true })
     })
   })
   describe(`${title} (PostgreSQL)`, function onPostgres() {
