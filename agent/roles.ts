@@ -33,6 +33,8 @@ export interface HeadRole {
   /** `copyRate`: bytes per second that copies may take together from now on. */
   observe(copyRate?: bigint): Promise<{ readonly volumes: readonly VolumeSeen[]; readonly foreign: readonly ForeignSeen[] }>
   attachVolume(wanted: VolumeWanted, stillMine: StillMine): Promise<VolumeSeen>
+  /** Such an order has arrived; `attachVolume` comes when those before it have ended, which may need to know of it. Throws as that does for one that makes no sense. */
+  heed?(wanted: VolumeWanted): void
   /** Throws `stale generation` when the volume is not up in just this layout. */
   mendVolume(wanted: Pick<VolumeMend, 'volume' | 'attachEpoch' | 'layout' | 'segment' | 'extent'>, stillMine: StillMine): Promise<{ readonly bytes: bigint; readonly why: string }>
   /** The layouts that it was last given. */

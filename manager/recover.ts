@@ -4,6 +4,7 @@ import type { Clock, Random } from '../lib/ports.js'
 import { readConfig } from './config.js'
 import { loadTls } from '../lib/host/pki.js'
 import { laterThan } from './plan/older.js'
+import { newChapSecret } from './state/chap.js'
 import { planRebuild } from './plan/rebuild.js'
 import type { Rebuilt } from './plan/rebuild.js'
 import { askHosts, hostsNamed } from './run/ask-hosts.js'
@@ -82,8 +83,7 @@ export async function rebuild(config: string, { hosts, lost, plan: onlyPlan, yes
   if (!yes && !await confirmed()) throw new BackupRefused('Nothing was written')
   const db = await openDatabase(settings)
   try {
-    // 16 characters are the most that every initiator and target takes.
-    await refill(db, { ...plan, hosts: plan.hosts.map((host) => ({ ...host, chapPassword: random.hex(8) })) }, clock.nowMs())
+    await refill(db, { ...plan, hosts: plan.hosts.map((host) => (host.chapPassword === '' ? { ...host, chapPassword: newChapSecret(random) } : host)) }, clock.nowMs())
     say(`wrote ${plan.volumes.length} volumes; the next manager's epoch is above ${plan.epoch}`)
   } finally {
     await db.close()

@@ -70,25 +70,31 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
 
   function recall(): Recollection {
     const { zone = '', dataAddresses = [], initiator = '', version = '' } = options.self ?? {}
+    const volumes = options.head?.recall?.() ?? []
+    const newest = [...volumes].sort((a, b) => b.attachEpoch - a.attachEpoch)[0]
     return {
+      ...(newest ? { secret: newest.chap.password } : {}),
       name: options.host, roles: [...options.storage ? ['storage'] as const : [], ...options.head ? ['head'] as const : []], zone, dataAddresses, initiator, version,
-      volumes: (options.head?.recall?.() ?? []).map(({ volume, name, attachEpoch, layout, scope, bytes, changes, segments }) => ({ volume, name, attachEpoch, layout, scope, bytes, remembers: changes !== undefined, segments })),
+      volumes: volumes.map(({ volume, name, attachEpoch, layout, scope, bytes, changes, segments }) => ({ volume, name, attachEpoch, layout, scope, bytes, remembers: changes !== undefined, segments })),
     }
   }
 
-  /** An order: under its epoch, in its object's line, noted in the journal. */
+  /** An order: under its epoch, in its object's line, noted in the journal. `arrived`: before it waits in that line. */
   function order<P extends { readonly epoch: number; readonly op: string }, R>(
-    method: Method<P, R>, key: (params: P) => string, act: (params: P, stillMine: StillMine) => Promise<R>,
+    method: Method<P, R>, key: (params: P) => string, act: (params: P, stillMine: StillMine) => Promise<R>, arrived: (params: P) => void = () => undefined,
   ): readonly [string, Operation] {
     return [method.name, async (value, signal) => {
       const params = method.params.parse(value, '')
       const started = clock.monoMs()
       const note = (outcome: string): void => { journal.note({ epoch: params.epoch, op: params.op, method: method.name, outcome, ms: Math.round(clock.monoMs() - started) }) }
       try {
-        const result = await epochs.run(params.epoch, (stillMine) => perObject(key(params), signal, () => {
-          stillMine() // it may have waited in line while a newer manager came
-          return act(params, stillMine)
-        }))
+        const result = await epochs.run(params.epoch, async (stillMine) => {
+          arrived(params)
+          return perObject(key(params), signal, () => {
+            stillMine() // it may have waited in line while a newer manager came
+            return act(params, stillMine)
+          })
+        })
         note('done')
         options.onChange()
         return method.result.format(result)
@@ -123,7 +129,7 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
     // Overwriting takes minutes, and what is wanted elsewhere meanwhile must not wait for it; the role keeps the two apart.
     order(m.removeExtents, ({ extents }) => `removal of ${extents.map((each) => each.extent).sort()[0] ?? 'nothing'}`, async ({ extents }, stillMine) => { await storage().removeExtents(extents, stillMine); return {} }),
     order(m.banInitiator, ({ initiator }) => `initiator ${initiator}`, async ({ initiator }, stillMine) => { await storage().banInitiator(initiator, stillMine); return {} }),
-    order(m.attachVolume, ({ volume }) => `volume ${volume.volume}`, ({ volume }, stillMine) => head().attachVolume(volume, stillMine)),
+    order(m.attachVolume, ({ volume }) => `volume ${volume.volume}`, ({ volume }, stillMine) => head().attachVolume(volume, stillMine), ({ volume }) => { head().heed?.(volume) }),
     order(m.mendVolume, ({ volume }) => `volume ${volume}`, (params, stillMine) => head().mendVolume(params, stillMine)),
     order(m.detachVolume, ({ volume }) => `volume ${volume}`, async (params, stillMine) => { await head().detachVolume(params, stillMine); return {} }),
   ])

@@ -22,6 +22,7 @@ import { makeLinks } from './link.js'
 import { devicesOf, hasFailed, thereOf } from './look.js'
 import { devicesWanted, layer, META_SECTORS, settled } from './plan.js'
 import type { DeviceTable, HeadStep } from './plan.js'
+import type { Newest } from './newest.js'
 import type { WriteCaches } from './write-cache.js'
 
 export interface Builder {
@@ -39,6 +40,7 @@ export interface BuilderOptions {
   readonly changes: Changes
   readonly logs: CopyLogs
   readonly caches: WriteCaches
+  readonly newest: Pick<Newest, 'over'>
   readonly clock: Clock
   readonly log: Log
 }
@@ -53,7 +55,7 @@ const BUSY_MS = 300
 /** Looks at what is left and tries again, when a device vanished under our hands. */
 const REMOVE_ATTEMPTS = 5
 
-export function createBuilder({ dm, run, changes, logs, caches, clock, log }: BuilderOptions): Builder {
+export function createBuilder({ dm, run, changes, logs, caches, newest, clock, log }: BuilderOptions): Builder {
   const pathOf = (volume: string, part: string): string => `/dev/mapper/${nameOf(volume, part as Part)}`
 
   function mirrorOf(volume: string, mirror: MirrorTable, legs: ReadonlyMap<string, string>): MirrorTable {
@@ -166,8 +168,8 @@ export function createBuilder({ dm, run, changes, logs, caches, clock, log }: Bu
 
   /**
    * A device gets its new table when what it has handed down has ended. A leg may fail below just then: its server shuts out a leg that
-   * is leaving. What is held there goes on with the legs that are still wanted, or this would wait for ever. Where nothing but a flush
-   * failed the kernel holds it and shows nothing (held.ts), so a mirror that looks well and does not come to its end gets its table anew.
+   * is leaving. What is held there goes on with the legs that are still wanted, or this would wait for ever; and where one of those has
+   * failed, with those that the next order wants, which waits behind this one. Where nothing but a flush failed the kernel holds it and shows nothing (held.ts), so a mirror that looks well and does not come to its end gets its table anew.
    */
   async function whileSettling(wanted: VolumeWanted, part: Part, legs: ReadonlyMap<string, string>, work: Promise<void>): Promise<void> {
     const low = `${part}-low` as Part
@@ -181,7 +183,7 @@ export function createBuilder({ dm, run, changes, logs, caches, clock, log }: Bu
     const failed = status?.legs.some((leg) => leg.health !== 'A') ?? false
     if (!failed && !(anyway && status)) return
     const there = (await thereOf(wanted.volume, await dm.state())).find((each) => each.part === low)
-    for (const step of settled(wanted, there && { ...there, failed: true })) {
+    for (const step of settled(newest.over(wanted), there && { ...there, failed: true })) {
       if (step.do !== 'reload') continue
       log.warn(failed ? 'a leg failed below a device that gets a new table: what is held goes on without it' : 'what is below a device that gets a new table does not come to its end, though its legs look well: it gets its table anew', { device: name })
       await dm.reload(name, tableLines(wanted.volume, step.table, legs))

@@ -22,6 +22,7 @@ import { createFlush } from './flush.js'
 import { createHeld } from './held.js'
 import { refuseForeignLinks, removeLinks } from './link.js'
 import { copiedBytes, devicesOf, justMade, legsInUse, notReached, seenAfter, seenByStatus, seenOf, thereByStatus, thereOf } from './look.js'
+import { createNewest } from './newest.js'
 import { createPatience } from './patience.js'
 import { createMend } from './mend.js'
 import { checkWish, devicesWanted, isLastGood, partsWatched, stagesOf } from './plan.js'
@@ -85,7 +86,8 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   // A door of its own: what is asked of it waits as long as metadata can't be written, and must not take the places of what mends that.
   const slow = createDmsetup({ run: createRun({ log, maxParallel: { dmsetup: 32 } }), waiting: run, holding, udev, timeoutMs: LIST_MS })
   const changes = createChanges({ dm, slow, run: createRun({ log, maxParallel: { era_invalidate: 32 } }), flush, logs, clock, log })
-  const builder = createBuilder({ dm, run, changes, logs, caches, clock, log })
+  const newest = createNewest()
+  const builder = createBuilder({ dm, run, changes, logs, caches, newest, clock, log })
   const mend = createMend({ dm, run, log })
   const patience = createPatience({ dm, clock, log, mayForget: (volume) => changes.spoil(volume) })
   /** Whether the kernel and the tools of this host can remember changes. */
@@ -251,9 +253,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     return { there: await thereOf(volume, state), inUse: await legsInUse(volume, state), status: new Map(state.map((device) => [device.name, device.status])) }
   }
 
-  async function told(seen: VolumeSeen): Promise<VolumeSeen> {
-    return (await completed([seen]))[0] ?? seen
-  }
+  const told = async (seen: VolumeSeen): Promise<VolumeSeen> => (await completed([seen]))[0] ?? seen
 
   /** Where this host can't remember changes they are not asked for, and all is copied; the manager hears of it with the answer. */
   function asAble(order: VolumeWanted): VolumeWanted {
@@ -336,6 +336,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       await throttle.look(copiedBytes(seen), present.filter((device) => readUuid(device.uuid)?.part === 'top').map((device) => device.kernel), allowed)
       return { volumes: held.told(seen), foreign: [...foreign, ...strangers] }
     },
+    heed: (order) => { newest.heed(order) },
     async attachVolume(order, stillMine) {
       checkWish(order)
       const wanted = asAble(order)
@@ -391,7 +392,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
         watch()
       }
       verified.delete(volume)
-      for (const each of [flush, changes, patience]) each.forget(volume)
+      for (const each of [flush, changes, patience, newest]) each.forget(volume)
       held.released(volume)
       await pruneSessions()
     },

@@ -4,9 +4,10 @@
  * waits for the writes of a region to end, to copy it, that region's copy is forgotten, and the mirror can never be suspended again
  * (dm_rh_dec() of Linux 6.1, `flush_failure` before `DM_RH_RECOVERING`; seen: only a reboot helps).
  */
-import { readFile, readdir, realpath, writeFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { readFile, readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { messageOf } from '../../lib/faults.js'
+import { kernelNameOf } from '../../lib/host/block-device.js'
 import type { Log } from '../../lib/ports.js'
 import { readUuid } from '../dm/table.js'
 
@@ -19,7 +20,7 @@ export interface WriteCaches {
   restoreBelow(kernel: string): Promise<void>
 }
 
-export function createWriteCaches({ log, sys = '/sys', resolve = kernelName }: { log: Log; sys?: string; resolve?: (device: string) => Promise<string> }): WriteCaches {
+export function createWriteCaches({ log, sys = '/sys', resolve = (device) => kernelNameOf(device).catch(() => '') }: { log: Log; sys?: string; resolve?: (device: string) => Promise<string> }): WriteCaches {
   const read = async (...path: readonly string[]): Promise<string> => (await readFile(join(sys, ...path), 'utf8').catch(() => '')).trim()
   const below = (kernel: string): Promise<readonly string[]> => readdir(join(sys, 'block', kernel, 'slaves')).catch(() => [])
 
@@ -46,9 +47,4 @@ export function createWriteCaches({ log, sys = '/sys', resolve = kernelName }: {
     restore: async (device) => set(await resolve(device), 'write back'),
     restoreBelow,
   }
-}
-
-/** Source: Linux Documentation/ABI/stable/sysfs-dev. */
-async function kernelName(device: string): Promise<string> {
-  return basename(await realpath(/^\d+:\d+$/.test(device) ? `/sys/dev/block/${device}` : device).catch(() => ''))
 }

@@ -18,7 +18,7 @@ export function nodeRecord({ target, address, chap }: { readonly target: string;
     'iface.iscsi_ifacename = default', 'iface.transport_name = tcp', 'node.discovery_type = static',
     'node.session.initial_cmdsn = 0', 'node.session.initial_login_retry_max = 1', 'node.session.xmit_thread_priority = -20', 'node.session.cmds_max = 128',
     'node.session.queue_depth = 64', 'node.session.nr_sessions = 1', 'node.session.scan = manual',
-    'node.session.auth.authmethod = CHAP', `node.session.auth.username = ${chap.user}`, `node.session.auth.password = ${chap.password}`,
+    'node.session.auth.authmethod = CHAP', `node.session.auth.username = ${chap.user}`, secretLine(chap),
     `node.session.timeo.replacement_timeout = ${replacement}`,
     ...['abort_timeout', 'lu_reset_timeout', 'tgt_reset_timeout', 'host_reset_timeout'].map((name) => `node.session.err_timeo.${name} = ${errorHandling}`),
     'node.session.iscsi.FastAbort = Yes', 'node.session.iscsi.InitialR2T = No', 'node.session.iscsi.ImmediateData = Yes',
@@ -30,6 +30,10 @@ export function nodeRecord({ target, address, chap }: { readonly target: string;
     'node.conn[0].iscsi.MaxXmitDataSegmentLength = 0', 'node.conn[0].iscsi.MaxRecvDataSegmentLength = 262144', 'node.conn[0].iscsi.HeaderDigest = None',
     'node.conn[0].iscsi.IFMarker = No', 'node.conn[0].iscsi.OFMarker = No', '# END RECORD', '',
   ].join('\n')
+}
+
+export function secretLine({ password }: Pick<Chap, 'password'>): string {
+  return `node.session.auth.password = ${password}`
 }
 
 /** Where open-iscsi keeps its records. */

@@ -2,14 +2,14 @@
  * The door to iSCSI on a head: sessions to our storage servers, and the LUNs behind them. iscsiadm is started only to log in and out;
  * everything else is read from and written to sysfs. A LUN is used only after its serial number and size were checked.
  */
-import { mkdir, open, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Fault, messageOf } from '../../lib/faults.js'
 import { isErrno } from '../../lib/host/files.js'
 import { failureText } from '../../lib/host/failure-text.js'
 import type { Clock, Log, Run } from '../../lib/ports.js'
 import type { Chap, ForeignSeen } from '../../lib/wire/agent.js'
-import { NODES, nodeRecord, recordPath } from './node-record.js'
+import { NODES, nodeRecord, recordPath, secretLine } from './node-record.js'
 import { diskAt, disksOf, isHeld, isPresent, problemOf, serialOf, sessions } from './sysfs.js'
 import type { Session } from './sysfs.js'
 
@@ -88,15 +88,24 @@ export function createSessions({ run, clock, log }: { readonly run: Run; readonl
   async function loggedIn(wanted: LunWanted, chap: Chap): Promise<Session> {
     const there = await sessionTo(wanted.target)
     if (!there) return login(wanted.target, wanted.addresses, chap)
-    if (there.state === 'LOGGED_IN') return there
-    const disks = await disksOf(there)
-    if ((await Promise.all(disks.map(isHeld))).includes(true)) { // its volumes need it: iscsid logs in again by itself within some seconds
+    const held = (await Promise.all((await disksOf(there)).map(isHeld))).includes(true)
+    const current = await hasSecret(wanted.target, chap)
+    if (!current && held) log.warn('a session goes on with a secret that is no longer good: it will not come back when it is lost', { target: wanted.target })
+    if (there.state === 'LOGGED_IN' && (current || held)) return there
+    if (held) { // its volumes need it: iscsid logs in again by itself within some seconds
       const back = await waitFor(async () => (await sessions()).find((each) => each.target === wanted.target && each.state === 'LOGGED_IN'), READY_MS)
       if (!back) throw new Fault('agent failed', `the session with ${wanted.target} is ${there.state}`)
       return back
     }
     await logout(there) // the server may have another address by now, or another password for us
     return login(wanted.target, wanted.addresses, chap)
+  }
+
+  /** Whether the session to a target was made with this secret, by what is written down of it. */
+  async function hasSecret(target: string, chap: Chap): Promise<boolean> {
+    const portals = await readdir(join(NODES, target)).catch(() => [])
+    const records = await Promise.all(portals.map((portal) => readFile(join(NODES, target, portal, 'default'), 'utf8').catch(() => '')))
+    return records.every((text) => text === '' || text.split('\n').includes(secretLine(chap)))
   }
 
   async function find(wanted: LunWanted, chap: Chap): Promise<string> {

@@ -2,7 +2,7 @@
  * The door to the kernel's iSCSI target (LIO): its configuration tree, by plain file calls, some milliseconds each. Only our own target
  * and our own group of backstores are read or written; all others are told as foreign.
  */
-import { mkdir, readFile, readdir, readlink, realpath, rmdir, symlink, unlink, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, readdir, readlink, rmdir, symlink, unlink, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { Fault, messageOf } from '../../lib/faults.js'
 import { isErrno } from '../../lib/host/files.js'
@@ -32,7 +32,9 @@ export interface Lio {
   /** Loads the modules and makes the target and its portals. May be called again. */
   open(): Promise<void>
   read(): Promise<TargetTree>
-  /** `chapOf` gives the credentials for a new ACL. Throws `agent failed` naming the step. */
+  /** Initiators whose ACL has other credentials than these. */
+  outdated(chapOf: (initiator: string) => Chap | undefined): Promise<ReadonlySet<string>>
+  /** `chapOf` gives the credentials for an ACL that is new or outdated. Throws `agent failed` naming the step. */
   apply(steps: readonly TargetStep[], chapOf: (initiator: string) => Chap | undefined): Promise<void>
   foreign(): Promise<readonly ForeignSeen[]>
   /** Whether an initiator has a session now. */
@@ -144,6 +146,15 @@ export function createLio({ run, clock, target, addresses }: LioOptions): Lio {
 
   return {
     open, read,
+    async outdated(chapOf) {
+      const there = async (initiator: string, name: string): Promise<string> => (await readFile(join(acl(initiator), 'auth', name), 'utf8')).trim()
+      const found = new Set<string>()
+      for (const initiator of await list(join(tpg, 'acls'))) {
+        const chap = chapOf(initiator)
+        if (chap && (await there(initiator, 'userid') !== chap.user || await there(initiator, 'password') !== chap.password)) found.add(initiator)
+      }
+      return found
+    },
     async apply(steps, chapOf) {
       const unmapped = new Map<string, number[]>()
       for (const each of steps) {
@@ -195,8 +206,9 @@ async function linkIn(path: string): Promise<string | undefined> {
 /** Requests under way on the device of a backstore; 0 when that can't be told. */
 async function inFlightOn(backstore: string): Promise<number> {
   try {
-    const device = await realpath((await readFile(join(backstore, 'udev_path'), 'utf8')).trim())
-    const counts = await readFile(join('/sys/class/block', basename(device), 'inflight'), 'utf8')
+    // `udev_path` beside it is empty unless somebody has filled it. Source: Linux target_core_iblock.c iblock_show_configfs_dev_params().
+    const [, device = ''] = /iBlock device: (\S+)/.exec(await readFile(join(backstore, 'info'), 'utf8')) ?? []
+    const counts = await readFile(join('/sys/class/block', device, 'inflight'), 'utf8')
     return counts.trim().split(/\s+/).reduce((sum, each) => sum + Number(each), 0)
   } catch {
     return 0

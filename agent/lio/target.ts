@@ -33,8 +33,9 @@ export type TargetStep =
  * extents that this difference is about: others are left as they are. An ACL with no LUN left goes as a whole, and its session
  * with it. A LUN from which all who had it are shut out is made anew: its removal waits for every command under way (the kernel's
  * core_tpg_remove_lun), so when it is back nobody's late write can reach it. To take away a mapping alone would not wait.
+ * `outdated`: initiators whose ACL has a secret that is no longer theirs; they are given the new one, and what they have open stays open.
  */
-export function targetSteps(tree: TargetTree, wanted: readonly WantedExport[], mine: (extent: string) => boolean): readonly TargetStep[] {
+export function targetSteps(tree: TargetTree, wanted: readonly WantedExport[], mine: (extent: string) => boolean, outdated: ReadonlySet<string> = new Set()): readonly TargetStep[] {
   const byExtent = new Map(wanted.map((each) => [each.extent, each]))
   const steps: TargetStep[] = []
   const wrongLuns = [...tree.luns].filter(([lun, extent]) => mine(extent) && (byExtent.get(extent)?.lun !== lun || losesAll(tree, lun, byExtent.get(extent)))).map(([lun]) => lun)
@@ -58,7 +59,7 @@ export function targetSteps(tree: TargetTree, wanted: readonly WantedExport[], m
     if (!tree.backstores.has(extent)) steps.push({ do: 'add backstore', extent, device })
     if (luns.get(lun) !== extent) steps.push({ do: 'add lun', lun, extent })
   }
-  for (const initiator of new Set(wanted.flatMap((each) => each.initiators))) if (!acls.has(initiator)) steps.push({ do: 'add acl', initiator })
+  for (const initiator of new Set(wanted.flatMap((each) => each.initiators))) if (!acls.has(initiator) || outdated.has(initiator)) steps.push({ do: 'add acl', initiator })
   for (const { lun, initiators } of wanted) for (const initiator of initiators) if (!acls.get(initiator)?.has(lun)) steps.push({ do: 'map', initiator, lun })
   return steps
 }

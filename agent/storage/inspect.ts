@@ -1,7 +1,7 @@
 /** What is on a disk before it becomes ours: anything at all, and it is refused. */
-import { constants, open, readFile, readdir, realpath, stat } from 'node:fs/promises'
-import { basename } from 'node:path'
+import { constants, open, readFile, readdir, stat } from 'node:fs/promises'
 import { Fault, messageOf } from '../../lib/faults.js'
+import { kernelNameOf } from '../../lib/host/block-device.js'
 import { isErrno } from '../../lib/host/files.js'
 import type { Run } from '../../lib/ports.js'
 
@@ -22,7 +22,7 @@ export interface Inspection {
 export async function inspectDisk(run: Run, device: string): Promise<Inspection> {
   const info = await stat(device).catch((thrown: unknown) => { throw new Fault('bad parameter', `${device}: ${isErrno(thrown, 'ENOENT') ? 'there is no such device on this host' : messageOf(thrown)}`) })
   if (!info.isBlockDevice()) throw new Fault('bad parameter', `${device} is not a block device`)
-  const name = basename(await realpath(`/sys/dev/block/${(info.rdev >> 8) & 0xfff}:${(info.rdev & 0xff) | ((info.rdev >> 12) & 0xfff00)}`))
+  const name = await kernelNameOf(device)
   const size = await readFile(`/sys/class/block/${name}/size`, 'utf8').catch(() => '0')
   const bytes = BigInt(size.trim()) * 512n
   if (bytes < SMALLEST_BYTES) throw new Fault('bad parameter', `${device} has ${bytes} bytes: a disk needs at least ${SMALLEST_BYTES}`)

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { Fault, messageOf } from '../../lib/faults.js'
 import type { Clock, Log, Run } from '../../lib/ports.js'
 import { targetName } from '../../lib/wire/agent.js'
-import type { ExtentSeen, ExtentWanted } from '../../lib/wire/agent.js'
+import type { Chap, ExtentSeen, ExtentWanted } from '../../lib/wire/agent.js'
 import { createLio } from '../lio/configfs.js'
 import type { Lio } from '../lio/configfs.js'
 import { targetSteps } from '../lio/target.js'
@@ -76,7 +76,8 @@ export function storageRole({ initiator: self, target, addresses, record, pools,
       const wanted = record.extents().filter((extent) => ids.has(extent.extent) && exported(extent))
         .map((extent) => ({ extent: extent.extent, lun: extent.lun, device: lvPath(extent.disk, extent.extent), initiators: extent.initiators }))
       try {
-        await lio.apply(targetSteps(await lio.read(), wanted, (extent) => ids.has(extent)), (initiator) => record.chapOf(initiator))
+        const chapOf = (initiator: string): Chap | undefined => record.chapOf(initiator)
+        await lio.apply(targetSteps(await lio.read(), wanted, (extent) => ids.has(extent), await lio.outdated(chapOf)), chapOf)
       } catch (thrown) {
         failures.push(messageOf(thrown))
       }

@@ -205,6 +205,8 @@ export const recollection = record({
   dataAddresses: list(address, { max: 8 }),
   initiator: text({ max: 223 }),
   version: text({ max: 63 }),
+  /** Of a head: the CHAP secret that its sessions were made with; absent where it has no volume. */
+  secret: optional(text({ max: 255 })),
   volumes: list(record({
     volume: id, name, attachEpoch: int(), layout: int(), scope: word('whole', 'copies'), bytes: byteCount(), remembers: flag(),
     segments: list(record({ index: int(), generation, bytes: byteCount(), legs: list(record({ extent: id, host: name, state: word(...legStates) })) })),

@@ -8,6 +8,7 @@ import { noteIn } from '../run/audit.js'
 import { online, stateUnavailable } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
 import { noteSeen } from '../run/up.js'
+import { newChapSecret } from '../state/chap.js'
 import type { HostRow } from '../state/rows.js'
 import type { Reader } from '../store/db.js'
 import type { ChangeTx } from '../store/store.js'
@@ -42,7 +43,7 @@ export async function hostRegister(cluster: Cluster, params: ApiParams<'hostRegi
     name: params.name, roles: params.roles, zone: params.zone, address: params.address, dataAddresses: params.dataAddresses, initiator: params.initiator,
     version: params.version, bootId: params.bootId, incarnation: params.incarnation,
     // 16 characters are the most that every initiator and target takes.
-    chapUser: known?.chapUser ?? params.name, chapPassword: known?.chapPassword ?? cluster.random.hex(8),
+    chapUser: known?.chapUser ?? params.name, chapPassword: known?.chapPassword ?? newChapSecret(cluster.random),
   }
   const added = await cluster.store.change(async (tx) => {
     await putHost(tx, host)

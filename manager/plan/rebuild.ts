@@ -91,7 +91,7 @@ export function planRebuild({ told, silent = [], lost = new Set(), nowMs }: Rebu
 function hostRow({ address, seen, recalled }: HostTold): HostRow {
   return {
     name: seen.host, roles: recalled.roles, zone: recalled.zone, address, dataAddresses: recalled.dataAddresses, initiator: recalled.initiator, version: recalled.version, bootId: seen.bootId,
-    incarnation: seen.incarnation, chapUser: seen.host, chapPassword: '', duty: 'use',
+    incarnation: seen.incarnation, chapUser: seen.host, chapPassword: recalled.secret ?? '', duty: 'use',
   }
 }
 

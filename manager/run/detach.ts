@@ -1,6 +1,8 @@
 /** Detaching: the head lets go (or says that it is in use, and nothing has changed), then every server shuts it out. */
 import { Fault } from '../../lib/faults.js'
 import { agentMethods } from '../../lib/wire/agent.js'
+import { newChapSecret } from '../state/chap.js'
+import { rotateSecret } from '../store/hosts.js'
 import { requestDoomed, finishRequest, openRequestAbout } from '../store/requests.js'
 import type { ChangeTx } from '../store/store.js'
 import { extentsOf, setSettled, updateVolume, volumeById } from '../store/volumes.js'
@@ -45,6 +47,7 @@ export async function detachTurn(cluster: Cluster, facts: VolumeFacts): Promise<
     const settled = await sinceNow(cluster, tx, volume.id)
     if (settled > 0) await setSettled(tx, volume.id, settled)
     await updateVolume(tx, volume.id, { phase: 'detached', head: '', device: '', problem: '' })
+    await rotateSecret(tx, volume.head, newChapSecret(cluster.random))
     await interruptCopies(cluster, tx, volume.id, 'the volume was detached')
     await tx.event({ kind: 'volume detached', about: 'volume', name: volume.name, text: `from ${volume.head}` })
   })

@@ -65,6 +65,11 @@ export async function putHost(tx: Tx, host: Omit<HostRow, 'duty'>): Promise<void
   )
 }
 
+/** A new CHAP secret for a head that has no volume, and so no session that the old one would have to bring back. Others keep theirs. */
+export async function rotateSecret(tx: Tx, head: string, secret: string): Promise<void> {
+  await tx.run('update hosts set chap_password = ? where name = ? and not exists (select 1 from volumes where head = ? or copy_head = ? or next_head = ?)', [secret, head, head, head, head])
+}
+
 export async function allDisks(db: Reader, host?: string): Promise<readonly DiskRow[]> {
   const rows = host === undefined ? await db.all(`${DISKS} order by d.host, d.device`) : await db.all(`${DISKS} where d.host = ? order by d.device`, [host])
   return rows.map(diskOf)

@@ -7,6 +7,7 @@ import { Fault } from '../../../../lib/faults.js'
 import type { Clock, Log } from '../../../../lib/ports.js'
 import type { RpcHandler } from '../../../../lib/rpc/server.js'
 import type { XmlValue } from '../../../../lib/rpc/xmlrpc.js'
+import type { VolumeWanted } from '../../../../lib/wire/agent.js'
 
 const [diskOne, diskTwo, volume] = ['d'.repeat(32), 'e'.repeat(32), 'a'.repeat(32)]
 const ban = (initiator: string, epoch = 1): XmlValue => ({ epoch, op: 'op-1', initiator })
@@ -225,5 +226,16 @@ describe('two orders', () => {
     await settle()
     open[64]?.()
     expect((await again).fault).to.equal(undefined)
+  })
+
+  it('is asked what it remembers: of a head that is also the secret of the volume that was attached last', async () => {
+    const kept = (attachEpoch: number, password: string): VolumeWanted => ({
+      volume, name: 'v', attachEpoch, layout: 1, scope: 'whole', bytes: 512n, waitSeconds: 0, chap: { initiator: 'iqn.h', user: 'hd1', password }, segments: [],
+    })
+    const asked = async (...volumes: readonly VolumeWanted[]): Promise<XmlValue | undefined> => {
+      const { answer } = await (await door({ storage: undefined, head: headRole({ recall: () => volumes }) })).call('agent.recall')
+      return (answer as Readonly<Record<string, XmlValue>> | undefined)?.['secret']
+    }
+    expect([await asked(kept(3, 'older'), kept(7, 'newest'), kept(5, 'middle')), await asked()]).to.deep.equal(['newest', undefined])
   })
 })

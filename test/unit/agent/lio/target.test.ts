@@ -28,6 +28,10 @@ describe('an export', () => {
     expect(targetSteps(tree({ 3: 'a' }, { h1: [3] }), [wish('a', 3, 'h1')], all)).to.deep.equal([])
   })
 
+  it('to a head with a new secret gives it that, and takes nothing away', () => {
+    expect(told(targetSteps(tree({ 3: 'a', 4: 'b' }, { h1: [3], h2: [4] }), [wish('a', 3, 'h1'), wish('b', 4)], all, new Set(['h1', 'h2'])))).to.deep.equal(['unmap h2 4', 'remove acl h2', 'remove lun 4', 'add lun 4 b', 'add acl h1'])
+  })
+
   it('that a crash left half made is completed', () => {
     expect(told(targetSteps({ backstores: new Set(['a']), luns: new Map(), acls: new Map([['h1', new Set<number>()]]) }, [wish('a', 3, 'h1')], all))).to.deep.equal(['add lun 3 a', 'map h1 3'])
   })

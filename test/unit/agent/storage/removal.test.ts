@@ -33,7 +33,7 @@ describe('an extent whose removal was ordered', () => {
       async ensure(_, extents, stillWanted) { await clean; stillWanted(); made.push(...extents.map((each) => each.extent)) },
       remove(_, extents) { made = made.filter((each) => !extents.includes(each)); return Promise.resolve() },
     }
-    const lio: Partial<Lio> = { read: () => Promise.resolve({ backstores: new Set<string>(), luns: new Map(), acls: new Map() }), apply: () => Promise.resolve() }
+    const lio: Partial<Lio> = { read: () => Promise.resolve({ backstores: new Set<string>(), luns: new Map(), acls: new Map() }), outdated: () => Promise.resolve(new Set<string>()), apply: () => Promise.resolve() }
     role = storageRole({ initiator: 'i', target: 't', addresses: [], record, pools: pools as Pools, lio: lio as Lio, log, clock: systemClock })
   })
   afterEach(() => rm(dir, { recursive: true }))

@@ -7,7 +7,7 @@ import type { HostRow } from '../../../../manager/state/rows.js'
 import { DbError } from '../../../../manager/store/db.js'
 import type { Db, Tx } from '../../../../manager/store/db.js'
 import { eventsAfter, pruneEvents } from '../../../../manager/store/events.js'
-import { addDisk, allDisks, findDisk, findHost, lostDisks, putHost, removeDisk, setDiskDuty, setDiskState } from '../../../../manager/store/hosts.js'
+import { addDisk, allDisks, findDisk, findHost, lostDisks, putHost, removeDisk, rotateSecret, setDiskDuty, setDiskState } from '../../../../manager/store/hosts.js'
 import { aboutsOpen, doomRequest, findRequest, finishRequest, openRequest, openRequestAbout, pruneRequests, requestDoomed } from '../../../../manager/store/requests.js'
 import { migrate } from '../../../../manager/store/schema.js'
 import { EpochLost, staleEpoch, takeOver } from '../../../../manager/store/store.js'
@@ -313,6 +313,22 @@ onEachEngine('the store', (engine) => {
     await store.change((tx) => putHost(tx, host('st1')))
     await store.change((tx) => putHost(tx, host('st1', { zone: 'z', bootId: 'second', chapUser: 'other', chapPassword: 'other' })))
     expect(await findHost(db, 'st1')).to.deep.include({ zone: 'z', bootId: 'second', chapUser: 'u', chapPassword: 'p' })
+  })
+
+  it('gives a head another secret only when no volume is there, is copied there or is on its way there', async () => {
+    const secretNow = async (): Promise<string | undefined> => (await findHost(db, 'hd1'))?.chapPassword
+    await store.change(async (tx) => {
+      for (const name of ['hd1', 'hd2']) await putHost(tx, host(name, { roles: ['head'] }))
+      await addVolume(tx, { id: 'v1', name: 'v1', bytes: 8n * MIB, redundancy: 2, createdAt: 0 })
+    })
+    for (const there of [{ head: 'hd1' }, { head: '', copyHead: 'hd1' }, { head: 'hd2', copyHead: '', nextHead: 'hd1' }]) {
+      await store.change((tx) => updateVolume(tx, 'v1', there))
+      await store.change((tx) => rotateSecret(tx, 'hd1', 'new'))
+      expect(await secretNow(), JSON.stringify(there)).to.equal('p')
+    }
+    await store.change((tx) => updateVolume(tx, 'v1', { nextHead: '' }))
+    await store.change((tx) => rotateSecret(tx, 'hd1', 'new'))
+    expect([await secretNow(), (await findHost(db, 'hd2'))?.chapPassword]).to.deep.equal(['new', 'p'])
   })
 
   it('finds a disk by its id and as HOST:DEVICE', async () => {
