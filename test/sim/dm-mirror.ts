@@ -218,7 +218,6 @@ export function mirror({ kernel, event, stir, noflush }: TargetContext, sectors:
       if (valid()) hold(bio)
       else bio.done('io', nothing)
     }
-    if (failed.length > 0) wake()
     stir()
   }
 

@@ -20,7 +20,7 @@ export interface Change {
 }
 
 const standIns: readonly (readonly [specifier: RegExp, from: RegExp, to: string])[] = [
-  [/^node:fs\/promises$/, /\/dist\/(?:agent\/|lib\/host\/files\.js)/, 'fs-promises.js'],
+  [/^node:fs\/promises$/, /\/dist\/(?:agent\/|lib\/host\/(?:files|block-device)\.js)/, 'fs-promises.js'],
   [/\/lib\/host\/run\.js$/, /\/dist\/agent\//, 'host-run.js'],
   [/\/lib\/rpc\/client\.js$/, /\/dist\/(?:agent|manager)\//, 'rpc-client.js'],
   [/\/is-zero\.js$/, /\/dist\/agent\/storage\//, 'is-zero.js'],

@@ -99,6 +99,8 @@ export class IscsiSession {
   #givenUp = false
   #ended = false
   #silent: Cancel | undefined
+  /** What a link that is cut just now did not let pass: TCP sends it again, as long as the connection lives. */
+  #stuck: (() => void)[] = []
 
   constructor(initiator: Initiator, sid: string, target: string, chap: { readonly user: string; readonly password: string }) {
     this.initiator = initiator
@@ -108,6 +110,9 @@ export class IscsiSession {
   }
 
   get hostNumber(): string { return this.sid }
+
+  /** As the kernel shows it: a session that was given up is free. */
+  get shown(): 'LOGGED_IN' | 'FAILED' | 'FREE' { return this.#givenUp && this.state === 'FAILED' ? 'FREE' : this.state }
 
   /** Of all its disks. */
   get deviceState(): string { return this.#givenUp ? 'transport-offline' : this.state === 'FAILED' ? 'blocked' : 'running' }
@@ -138,6 +143,7 @@ export class IscsiSession {
   /** The network has changed: a connection that nothing passes any more is noticed in a while. */
   look(): void {
     if (this.state !== 'LOGGED_IN') return
+    for (const again of this.#stuck.splice(0)) again()
     if (this.#reachable()) {
       this.#silent?.()
       this.#silent = undefined
@@ -152,6 +158,7 @@ export class IscsiSession {
     if (this.state !== 'LOGGED_IN' || this.#ended) return
     this.state = 'FAILED'
     this.#life += 1
+    this.#stuck = []
     const { kernel } = this.initiator
     kernel.after(REPLACEMENT_MS, () => {
       if (this.state !== 'FAILED') return
@@ -214,15 +221,23 @@ export class IscsiSession {
     const { sent } = command
     if (!session || !server) return
     // On the wire: it goes on when the head is dead.
-    kernel.timeline.after(network.delayMs(), () => {
-      if (!session.alive || command.sent !== sent || !server.lio || !network.passes(host, server.name)) return
-      server.lio.submit(session, command.lun, { ...command.bio, done: (outcome, data) => {
-        kernel.after(network.delayMs(), () => {
-          if (this.#life !== life || command.sent !== sent || !network.passes(server.name, host)) return
-          this.#finish(command, outcome, data)
+    const there = (): Cancel => kernel.timeline.after(network.delayMs(), () => {
+      if (!session.alive || command.sent !== sent || !server.lio) return
+      if (!network.passes(host, server.name)) this.#stick(life, there)
+      else server.lio.submit(session, command.lun, { ...command.bio, done: (outcome, data) => {
+        const back = (): Cancel => kernel.after(network.delayMs(), () => {
+          if (this.#life !== life || command.sent !== sent) return
+          if (!network.passes(server.name, host)) this.#stick(life, back)
+          else this.#finish(command, outcome, data)
         })
+        back()
       } })
     })
+    there()
+  }
+
+  #stick(life: number, again: () => void): void {
+    if (this.#life === life) this.#stuck.push(again)
   }
 
   #finish(command: Command, outcome: 'ok' | 'io' | 'media' | 'requeue', data: ReadonlyMap<number, never> | Parameters<Bio['done']>[1] = nothing): void {

@@ -122,12 +122,20 @@ export class Lio implements Mount {
 
   look(path: readonly string[]): Entry | undefined {
     if (path[0] === 'core' && path[1] === 'iblock_7717' && path.length === 2 && this.#group) return { kind: 'directory' }
+    if (path[0] === 'core' && path[3] === 'info') {
+      const store = this.stores.get(path[2] ?? '')
+      return store && { kind: 'file', text: `Status: ACTIVATED  Max Queue Depth: 0  SectorSize: 512  HwMaxSectors: 248\n        iBlock device: ${this.#kernel.find(store.path)?.kernel ?? ''}  UDEV PATH: ${store.path}  readonly: 0\n` }
+    }
     if (path[3] === 'np' && path[4] !== undefined && this.#portals.has(path[4])) return { kind: 'directory' }
     if (path[3] === 'lun' && path[5] === 'extent') {
       const extent = this.luns.get(numberOf(path[4] ?? ''))?.extent
       return extent === undefined ? undefined : { kind: 'link', to: `../../../../../core/iblock_7717/${extent}` }
     }
     if (path[3] === 'acls' && path[5] === 'info' && this.acls.has(path[4] ?? '')) return { kind: 'file', text: this.sessions.has(path[4] ?? '') ? 'InitiatorName: …' : 'No active iSCSI Session for Initiator Endpoint' }
+    if (path[3] === 'acls' && path[5] === 'auth' && path[6] !== undefined) {
+      const acl = this.acls.get(path[4] ?? '')
+      return acl && { kind: 'file', text: `${acl.auth.get(path[6]) ?? ''}\n` }
+    }
     if (path[3] === 'acls' && path[6] === 'lun') {
       const mapped = this.acls.get(path[4] ?? '')?.mapped.get(numberOf(path[5] ?? ''))
       return mapped?.lun === undefined ? undefined : { kind: 'link', to: `../../../lun/lun_${mapped.lun}` }

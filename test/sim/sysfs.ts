@@ -100,7 +100,7 @@ function sessionsTree(initiator: Initiator): Mount {
       const session = initiator.sessions.get(name.replace('session', ''))
       if (!session) return undefined
       if (what === 'targetname') return file(session.target)
-      if (what === 'state') return file(session.state)
+      if (what === 'state') return file(session.shown)
       return what === 'device' ? { kind: 'link', to: `/sys/devices/iscsi/host${session.hostNumber}/session${session.sid}` } : undefined
     },
     list: (path) => (path.length > 0 ? undefined : [...initiator.sessions.keys()].map((sid) => [`session${sid}`, 'directory'] as const)),

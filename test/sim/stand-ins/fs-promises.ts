@@ -1,4 +1,4 @@
-/** Stands for node:fs/promises in the agent's modules and in lib/host/files.ts: the files of the host whose process asks. */
+/** Stands for node:fs/promises in the agent's modules and in those of lib/host that hooks.ts names: the files of the host whose process asks. */
 import { Buffer } from 'node:buffer'
 import { constants as realConstants } from 'node:fs'
 import { errno } from '../files.js'
