@@ -17,7 +17,7 @@ cd /mnt/root; mkdir -p old; umount /proc; pivot_root . old; exec chroot . /bin/b
 export const stage2 = `#!/bin/bash
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DM_DISABLE_UDEV=1
 # /tmp stays as it is, under the overlay: this checkout may lie in it.
-rm -rf /etc/vsky; cp -r $lab_run/conf/$lab_name /etc/vsky
+rm -rf /etc/vsky; cp -a $lab_run/conf/$lab_name /etc/vsky
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs shm /dev/shm
 mount -t tmpfs tmpfs /run; mkdir -p /run/lock/lvm /run/lock/iscsi /run/lvm /lib/modules

@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process'
 import { closeSync, existsSync, openSync } from 'node:fs'
-import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createAuthority, issueCertificate } from '../../lib/host/pki.js'
 import { kernelArguments, postgres, stage1, stage2 } from './boot.js'
@@ -114,6 +114,8 @@ export class Lab {
     return this.hosts.filter((host) => host.kind === 'manager').map((host) => `unix:${join(this.folder, `${host.name}.sock`)}`)
   }
   get adminTlsDir(): string { return join(this.folder, 'tls-admin') }
+  /** Key and certificate that a host was made with. */
+  tlsDirOf(name: string): string { return join(this.#bootFolder, 'conf', this.host(name).name, 'tls') }
   /** What the CLI needs to reach this lab's managers. */
   get environment(): Readonly<Record<string, string>> {
     return { VSKY_MANAGER: this.managerUrls.join(','), VSKY_TLS_DIR: this.adminTlsDir }
@@ -300,6 +302,7 @@ export class Lab {
       await mkdir(folder, { recursive: true })
       const { file, text } = host.kind === 'database' ? { file: 'postgres.sh', text: postgres } : configOf(host, this.hosts, this.wish)
       await writeFile(join(folder, file), text)
+      if (host.kind === 'manager') await cp(authority.dir, join(folder, 'authority'), { recursive: true })
       await issueCertificate(run, authority, {
         commonName: host.name, role: host.kind === 'manager' ? 'manager' : 'agent', hosts: [host.controlAddress, host.name], outDir: join(folder, 'tls'),
       })

@@ -107,7 +107,7 @@ export function configOf(host: HostPlan, hosts: readonly HostPlan[], wish: LabWi
   const lines = [`name = "${host.name}"`, `state_dir = "/var/lib/vsky"`, `tls_dir = "/etc/vsky/tls"`]
   if (host.kind === 'manager') {
     const database = hosts.filter((each) => each.kind === 'database').flatMap((each) => [`database = "${databaseUrl(each)}"`, 'database_unreplicated = true'])
-    return { file: 'manager.toml', text: [...lines, ...database, `listen = "${host.controlAddress}:8881"`, `extent_size = "${wish.extentSize}"`, ''].join('\n') }
+    return { file: 'manager.toml', text: [...lines, ...database, `listen = "${host.controlAddress}:8881"`, `extent_size = "${wish.extentSize}"`, 'authority = "/etc/vsky/authority"', ''].join('\n') }
   }
   const roles = host.kind === 'both' ? ['storage', 'head'] : [host.kind]
   const managers = hosts.filter((each) => each.kind === 'manager').map((each) => `https://${each.controlAddress}:8881`)
