@@ -153,6 +153,14 @@ const verbs = {
     build()
     handOver(join(top, 'dist/tools/lab/main.js'), args)
   },
+  'lab:test'() {
+    const obstacle = labObstacle()
+    if (obstacle !== '') fail(`the lab tests can't run here: ${obstacle}`)
+    debianPackages({ psql: 'postgresql' }, 'a lab with PostgreSQL')
+    build()
+    const long = readdirSync(join(top, 'dist/test/lab/long')).filter((name) => name.endsWith('.test.js')).map((name) => join('dist/test/lab/long', name))
+    step('kernel lab tests, the long ones as well', bin('mocha'), ['--config', 'test/lab.mocharc.json', ...args, ...long])
+  },
   'lab:thrash'() {
     const obstacle = labObstacle()
     if (obstacle !== '') fail(`the thrasher can't run here: ${obstacle}`)
@@ -187,16 +195,11 @@ const verbs = {
     handOver(join(top, 'dist/test/sim/mutants-main.js'), args)
   },
   bench() {
-    const alone = ['rpc', 'placement'].find((name) => args.includes(`--${name}`)) // no kernels in these
+    const alone = ['rpc', 'placement', 'state', 'clients'].find((name) => args.includes(`--${name}`)) // no kernels in these
     if (alone !== undefined) {
+      if (alone === 'state') debianPackages(testPackages, 'the benchmark of the state')
       build()
       handOver(join(top, `dist/bench/${alone}.js`), args)
-      return
-    }
-    if (args.includes('--state')) { // nor here
-      debianPackages(testPackages, 'the benchmark of the state')
-      build()
-      handOver(join(top, 'dist/bench/state.js'), args)
       return
     }
     const obstacle = labObstacle()

@@ -1,0 +1,133 @@
+/**
+ * `npm run bench -- --clients`: a manager with 10,000 volumes and 200 clients at once, each with a connection of its own, that ask and think in turn:
+ * how long answers take, by method, and whether the lease was renewed in time. The clients are a process of their own. Options: --clients N (200),
+ * --seconds S (300), --volumes N (10000), --think MS (1000; each client waits half to one and a half of it).
+ */
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { apiMethods } from '../lib/api/methods.js'
+import { messageOf } from '../lib/faults.js'
+import { loadTls } from '../lib/host/pki.js'
+import { createRpcClient } from '../lib/rpc/client.js'
+import type { XmlValue } from '../lib/rpc/xmlrpc.js'
+import { createDice } from '../tools/thrash/dice.js'
+import type { Dice } from '../tools/thrash/dice.js'
+import { table } from '../tools/cli/print.js'
+import { option, quantile } from './figures.js'
+import { certify, fill, start } from './large.js'
+
+interface Wish {
+  readonly dir: string
+  readonly port: number
+  readonly clients: number
+  readonly seconds: number
+  readonly volumes: number
+  readonly think: number
+}
+
+interface Kind {
+  readonly name: string
+  /** Of a hundred calls. */
+  readonly share: number
+  readonly method: string
+  readonly params: (dice: Dice, volumes: number) => Readonly<Record<string, XmlValue>>
+}
+
+const volume = (dice: Dice, volumes: number): string => `v${dice.between(0, volumes - 1)}`
+const kinds: readonly Kind[] = [
+  { name: 'volume show', share: 40, method: apiMethods.volumeShow.name, params: (dice, volumes) => ({ volume: volume(dice, volumes) }) },
+  { name: 'volume list, 100 rows', share: 30, method: apiMethods.volumeList.name, params: (dice, volumes) => ({ limit: 100, after: volume(dice, volumes) }) },
+  { name: 'host list, 100 rows', share: 5, method: apiMethods.hostList.name, params: () => ({ limit: 100 }) },
+  { name: 'disk list, 100 rows', share: 5, method: apiMethods.diskList.name, params: () => ({ limit: 100 }) },
+  { name: 'event list, 100 rows', share: 10, method: apiMethods.eventList.name, params: () => ({ limit: 100, newest: true }) },
+  { name: 'status', share: 5, method: apiMethods.status.name, params: () => ({}) },
+  { name: 'setting set', share: 5, method: apiMethods.settingSet.name, params: (dice) => ({ name: 'repair.grace', value: dice.between(60, 160), request: `bench-${randomBytes(8).toString('hex')}` }) },
+]
+
+type Times = Readonly<Record<string, readonly number[]>>
+
+// ---- the clients
+
+async function live({ dir, port, clients, seconds, volumes, think }: Wish): Promise<{ readonly times: Times; readonly errors: readonly string[] }> {
+  const tls = await loadTls(join(dir, 'admin'))
+  const times = Object.fromEntries(kinds.map(({ name }) => [name, [] as number[]]))
+  const errors: string[] = []
+  const until = performance.now() + seconds * 1000
+  await Promise.all(Array.from({ length: clients }, async (_, at) => {
+    const dice = createDice(at, 1)
+    const client = createRpcClient({ url: `https://127.0.0.1:${port}`, tls })
+    await pause(dice.next() * think)
+    while (performance.now() < until) {
+      let left = dice.next() * 100
+      const kind = kinds.find(({ share }) => (left -= share) < 0)
+      if (!kind) continue
+      const from = performance.now()
+      try {
+        await client.call(kind.method, [kind.params(dice, volumes)], { timeoutMs: 30_000 })
+        times[kind.name]?.push(performance.now() - from)
+      } catch (thrown) {
+        errors.push(`${kind.name}: ${messageOf(thrown)}`)
+      }
+      await pause(think * (0.5 + dice.next()))
+    }
+    client.close()
+  }))
+  return { times, errors }
+}
+
+// ---- the benchmark
+
+async function residentMiB(pid: number): Promise<number> {
+  return Number(/VmRSS:\s+(\d+) kB/.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
+}
+
+async function measure(): Promise<void> {
+  const [clients, seconds, volumes, think] = [option('clients', 200), option('seconds', 300), option('volumes', 10_000), option('think', 1000)]
+  const dir = await mkdtemp(join(tmpdir(), 'vsky-bench-'))
+  try {
+    await certify(dir)
+    const place = { dir: join(dir, 'state'), database: '' }
+    await fill(dir, [place], volumes)
+    const manager = await start(dir, place)
+    const wish: Wish = { dir, port: manager.port, clients, seconds, volumes, think }
+    const child = spawn(process.execPath, [fileURLToPath(import.meta.url), '--live', JSON.stringify(wish)], { stdio: ['ignore', 'pipe', 'inherit'] })
+    try {
+      let [text, oldestMs, ttlMs] = ['', 0, 0]
+      child.stdout.setEncoding('utf8').on('data', (some: string) => { text += some })
+      const ended = once(child, 'close')
+      let over = false
+      void ended.then(() => { over = true })
+      while (!over) {
+        const now = apiMethods.managerStatus.result.parse(await manager.client.call(apiMethods.managerStatus.name, [{}]), '')
+        oldestMs = Math.max(oldestMs, now.leaseAgeMs)
+        ttlMs = now.ttlMs
+        await pause(100)
+      }
+      const { times, errors } = JSON.parse(text) as Awaited<ReturnType<typeof live>>
+      const count = Object.values(times).reduce((sum, each) => sum + each.length, 0)
+      console.log(`${clients} clients for ${seconds} s, a call and then about ${think} ms of thought; ${volumes} volumes on SQLite; ${cpus().length} processors for manager and clients\n`)
+      const ms = (value: number): string => `${value.toFixed(1)} ms`
+      console.log(table(kinds, [
+        { title: 'CALL', of: ({ name }) => name }, { title: 'TIMES', of: ({ name }) => String(times[name]?.length ?? 0), right: true },
+        { title: 'P50', of: ({ name }) => ms(quantile(times[name] ?? [], 0.5)), right: true }, { title: 'P99', of: ({ name }) => ms(quantile(times[name] ?? [], 0.99)), right: true },
+        { title: 'WORST', of: ({ name }) => ms(quantile(times[name] ?? [], 1)), right: true },
+      ]))
+      console.log(`\n${Math.round(count / seconds)} calls a second, ${errors.length} failed; oldest lease that was seen: ${oldestMs} ms of ${ttlMs}; manager resident ${Math.round(await residentMiB(manager.pid))} MiB`)
+      for (const error of [...new Set(errors)].slice(0, 5)) console.log(`  ${error}`)
+    } finally {
+      child.kill()
+      await manager.stop()
+    }
+  } finally {
+    await rm(dir, { recursive: true, force: true })
+  }
+}
+
+if (process.argv[2] === '--live') console.log(JSON.stringify(await live(JSON.parse(process.argv[3] ?? '') as Wish)))
+else await measure()
