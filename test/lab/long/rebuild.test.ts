@@ -16,10 +16,11 @@ async function twoAtATime<T>(all: readonly T[], work: (each: T) => Promise<unkno
   }))
 }
 
-/** As `vsky-manager rebuild` tells of a volume. */
-function told({ name, bytes, state, head, redundancy, segments }: VolumeView): string {
-  const good = segments.map((segment) => segment.legs.filter((leg) => leg.state === 'insync').length)
-  const behind = segments.reduce((sum, segment) => sum + segment.legs.filter((leg) => leg.state !== 'insync').length, 0)
+/** As `vsky-manager rebuild` tells of a volume. What a server had in its disks' caches when it lost power may be gone: under a volume in use its legs are not good any more. */
+function told({ name, bytes, state, head, redundancy, segments }: VolumeView, startedAnew: string): string {
+  const isGood = (leg: VolumeView['segments'][number]['legs'][number]): boolean => leg.state === 'insync' && (state === 'detached' || leg.host !== startedAnew)
+  const good = segments.map((segment) => segment.legs.filter(isGood).length)
+  const behind = segments.reduce((sum, segment) => sum + segment.legs.length, 0) - good.reduce((sum, each) => sum + each, 0)
   return `  ${name}  ${bytes} bytes  ${state === 'detached' ? 'detached' : `attached to ${head}`}  ${good.length} segments, ${Math.min(...good)} to ${Math.max(...good)} good legs of ${redundancy}, ${behind} legs behind`
 }
 
@@ -32,7 +33,7 @@ async function rebuild(lab: Lab, ...options: readonly string[]): Promise<{ reado
 describe('the database is gone, on real kernels', () => {
   const lab = useLab('t-rebuild', { extentSize: '64MiB' })
 
-  it('twenty volumes come back as they were, with the same good legs; one that was left behind is not taken for good, and nothing acknowledged is lost', async function twenty() {
+  it('twenty volumes come back as they were, with the same good legs; one that was left behind, or is in doubt, is not taken for good, and nothing acknowledged is lost', async function twenty() {
     this.timeout(420_000)
     await twoAtATime([...names.entries()], ([at, name]) => create(lab(), name, at % 5 === 4 ? '100MiB' : '16MiB', at % 3 + 1))
     await twoAtATime(onHeads, ([volume, head]) => attach(lab(), volume, head))
@@ -54,7 +55,7 @@ describe('the database is gone, on real kernels', () => {
 
     const { code, lines } = await rebuild(lab(), '--yes')
     expect(code, lines.join('\n')).to.equal(0)
-    expect(lines.filter((line) => /^ {2}v\d\d {2}/.test(line))).to.deep.equal(before.map(told))
+    expect(lines.filter((line) => /^ {2}v\d\d {2}/.test(line)).sort()).to.deep.equal(before.map((volume) => told(volume, 'st3')))
     await lab().service('mgr1', 'start')
     await lab().waitRegistered()
     const after = await Promise.all(there.map((name) => show(lab(), name)))
