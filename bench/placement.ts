@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- --placement`: what it takes to place the legs of a volume, to place one spare, to plan a drain, and to read all disks with what is used of
+ * `npm run bench -- --placement`: what it takes to place the legs of a volume, to place one spare, all those of a lost server, to plan a drain, and to read all disks with what is used of
  * them. All in this process: no kernels, no network. Medians and 90th percentiles, ms. Options: --runs N (50), --volumes N (10000; each of 10 segments with 3 legs, for the
  * disks in the database; SQLite in a temporary folder), --postgres URL (an empty database, read as well).
  */
@@ -9,6 +9,9 @@ import { join } from 'node:path'
 import { planMove } from '../manager/plan/move.js'
 import { placeLegs } from '../manager/plan/place-legs.js'
 import type { PlaceDisk } from '../manager/plan/place-legs.js'
+import { SparePlacer } from '../manager/plan/place-spares.js'
+import { planRepair } from '../manager/plan/repair.js'
+import type { RepairLeg } from '../manager/plan/repair.js'
 import type { Db } from '../manager/store/db.js'
 import { allDisks } from '../manager/store/hosts.js'
 import { openPostgres } from '../manager/store/postgres.js'
@@ -64,12 +67,26 @@ async function planners(runs: number): Promise<readonly Measured[]> {
       const wish = { segments: Array.from({ length: SEGMENTS }, () => 8n * GIB), redundancy: LEGS }
       measured.push(await measure(`${where}: ${SEGMENTS} segments of ${LEGS} legs`, runs, () => placed(wish, disks)))
       measured.push(await measure(`${where}: one spare`, runs, () => placed({ segments: [8n * GIB], redundancy: 1 }, disks, new Set(['st1', 'st2']))))
+      measured.push(await measure(`${where}: the loss of one with ${LOST} legs`, Math.ceil(runs / 10), () => { loss(disks, servers) }))
       if (zones > 0) continue
       const legs = Array.from({ length: SEGMENTS }, (_, segment) => ({ volume: 'v', segment, bytes: 8n * GIB, others: ['st1', 'st2'], goodElsewhere: 2, redundant: true }))
       measured.push(await measure(`${where}: the plan of a drain of ${SEGMENTS} legs`, Math.ceil(runs / 5), () => planMove(legs, disks, GIB)))
     }
   }
   return measured
+}
+
+const LOST = 30_000
+
+/** What so many segments need that have lost their leg on one server, and where their new legs go. */
+function loss(disks: readonly PlaceDisk[], servers: number): void {
+  const placer = new SparePlacer(disks.map((disk) => (disk.host === 'st0' ? { ...disk, duty: 'failed' } : disk)))
+  const leg = (host: string, slot: number, place: 'here' | 'lost'): RepairLeg => ({ extent: `${slot}`, host, slot, state: place === 'lost' ? 'stale' : 'insync', made: true, place, awayMs: 0, reachable: place === 'here', retryInMs: 0 })
+  for (let at = 0; at < LOST; at += 1) {
+    const hosts = [`st${1 + at % (servers - 1)}`, `st${1 + (at + 3) % (servers - 1)}`] as const
+    const { spares, occupied } = planRepair({ redundancy: LEGS, graceMs: 0, legs: [leg(hosts[0], 0, 'here'), leg(hosts[1], 1, 'here'), leg('st0', 2, 'lost')] })
+    if (!placer.place(8n * GIB, spares, new Set(occupied)) && servers > 10) throw new Error('there is room')
+  }
 }
 
 function placed(...of: Parameters<typeof placeLegs>): void {

@@ -175,7 +175,8 @@ export class Placer {
   }
 }
 
-function unusable(disk: PlaceDisk): string | undefined {
+/** Why nothing new goes to a disk; undefined: it may. */
+export function unusable(disk: PlaceDisk): string | undefined {
   if (disk.state !== 'ready') return disk.state
   if (!disk.online) return 'its server is offline'
   if (disk.duty !== 'use') return disk.duty

@@ -10,6 +10,7 @@ import { planRepair, retryIn } from '../plan/repair.js'
 import type { LegPlace, RepairLeg, RepairPlan } from '../plan/repair.js'
 import { placeLegs } from '../plan/place-legs.js'
 import type { PlaceDisk } from '../plan/place-legs.js'
+import { SparePlacer } from '../plan/place-spares.js'
 import { scheduleCopies } from '../plan/schedule.js'
 import type { CopyWish } from '../plan/schedule.js'
 import { headOf } from '../plan/exports.js'
@@ -43,6 +44,8 @@ export interface Fleet {
   readonly disks: ReadonlyMap<string, DiskRow>
   /** Bytes given out since it was loaded, by disk. */
   readonly taken: Map<string, bigint>
+  /** Made when the first spare is needed. */
+  readonly spares: { placer?: SparePlacer; refused: number }
 }
 
 export interface Facts extends Fleet {
@@ -51,7 +54,7 @@ export interface Facts extends Fleet {
 
 export async function loadFleet(db: Reader): Promise<Fleet> {
   const [hosts, disks] = [await allHosts(db), await allDisks(db)]
-  return { hosts: new Map(hosts.map((host) => [host.name, host])), disks: new Map(disks.map((disk) => [disk.id, disk])), taken: new Map() }
+  return { hosts: new Map(hosts.map((host) => [host.name, host])), disks: new Map(disks.map((disk) => [disk.id, disk])), taken: new Map(), spares: { refused: 0 } }
 }
 
 interface Wish extends CopyWish {
@@ -214,20 +217,38 @@ async function carryOut(cluster: Cluster, tx: ChangeTx, facts: Facts, { volume, 
   const retired = plan.retire.length + plan.release.length > 0
   const size = extents[0]?.bytes
   if (plan.spares <= 0 || size === undefined) return { retired, spares: false, released, refused: '' }
-  const placement = placeLegs({ segments: [size], redundancy: plan.spares }, placeDisks(cluster, facts), new Set(plan.occupied))
-  if (placement.kind === 'refused') return { retired, spares: false, released, refused: `no spare for ${plan.spares === 1 ? 'a lost leg' : `${plan.spares} lost legs`}: ${placement.reason}` }
+  const placed = placeSpares(cluster, facts, size, plan)
+  if (typeof placed === 'string') return { retired, spares: false, released, refused: `no spare for ${plan.spares === 1 ? 'a lost leg' : `${plan.spares} lost legs`}: ${placed}` }
   await setSpare(tx, volume.id, segment.index, true)
   let slot = Math.max(...extents.map((extent) => extent.slot)) + 1
-  for (const disk of placement.legs[0] ?? []) {
+  for (const disk of placed) {
     const id = cluster.random.hex(16)
     await addExtent(tx, { id, disk, host: facts.disks.get(disk)?.host ?? '', volume: volume.id, segment: segment.index, slot, bytes: size }, 'allocated')
     await setSince(tx, id, sinceOfSpare(volume))
     facts.taken.set(disk, (facts.taken.get(disk) ?? 0n) + size)
     slot += 1
   }
-  const servers = (placement.legs[0] ?? []).map((disk) => facts.disks.get(disk)?.host ?? '')
+  const servers = placed.map((disk) => facts.disks.get(disk)?.host ?? '')
   await tx.event({ kind: 'spare allocated', about: 'volume', name: volume.name, text: `segment ${segment.index}: a new leg on ${servers.join(', ')}` })
   return { retired, spares: true, released, refused: '' }
+}
+
+/** To tell why there is no room takes a look at every disk; where it is missing for many segments the first tell it. */
+const REFUSALS_TOLD = 20
+
+/** The disks of new legs, or why there are none. */
+function placeSpares(cluster: Cluster, facts: Facts, bytes: bigint, { spares, occupied }: RepairPlan): readonly string[] | string {
+  const beside = new Set(occupied)
+  const placer = facts.spares.placer ??= new SparePlacer(placeDisks(cluster, facts))
+  const found = placer.place(bytes, spares, beside)
+  if (found) return found
+  facts.spares.refused += 1
+  if (facts.spares.refused > REFUSALS_TOLD) return `no further server has a disk with ${bytes} bytes free`
+  const placement = placeLegs({ segments: [bytes], redundancy: spares }, placeDisks(cluster, facts), beside)
+  if (placement.kind === 'refused') return placement.reason
+  const [legs = []] = placement.legs
+  for (const disk of legs) placer.take(disk, bytes)
+  return legs
 }
 
 export function placeDisks(cluster: Cluster, { hosts, disks, taken }: Fleet): readonly PlaceDisk[] {
