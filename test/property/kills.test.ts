@@ -38,6 +38,12 @@ describe('a manager or an agent that dies at a step, in a simulated cluster (all
     expect(pointsOf(text)).to.be.at.least(20)
   }).timeout(180_000)
 
+  it('legs that move so that disks become equally full arrive, and are nowhere twice, wherever the manager dies', async () => {
+    const { code, text } = await kill('--story', 'rebalance', '--process', 'manager', '--every', '10')
+    expect(code, text).to.equal(0)
+    expect(pointsOf(text)).to.be.at.least(5)
+  }).timeout(180_000)
+
   it('a request that is taken for a new one when it is repeated is found', async () => {
     const { code, text } = await kill('--story', 'create', '--process', 'manager', '--step', 'before answering', '--mutant', 'a request that is repeated is a new one')
     expect(code, text).to.equal(1)

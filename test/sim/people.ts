@@ -49,7 +49,9 @@ function start(world: World, volume: Volume | undefined, what: string, work: () 
 }
 
 export async function remove(world: World, volume: Volume): Promise<void> {
-  await world.admin.ask('volumeDelete', { volume: volume.name })
+  await world.admin.ask('volumeDelete', { volume: volume.name }).catch((thrown: unknown) => {
+    if (!(thrown instanceof Fault) || thrown.fault !== 'unknown volume') throw thrown // somebody who was no longer listening had it deleted
+  })
   world.volumes.delete(volume.name)
 }
 

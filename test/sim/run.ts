@@ -1,4 +1,5 @@
 /** One seed, in two acts: things break, and the laws hold at every look; then all is healed, and everything must come right in time. */
+import { Fault } from '../../lib/faults.js'
 import { createDice } from '../../tools/thrash/dice.js'
 import { allFaults, heal } from './faults.js'
 import type { Mix } from './faults.js'
@@ -103,7 +104,7 @@ export async function converge(world: World): Promise<void> {
   for (const guest of world.oldGuests) guest.stop()
   await world.during(async () => {
     for (let attempt = 1; attempt <= 15; attempt += 1) {
-      for (const volume of world.volumes.values()) if (volumeRows(world).find((row) => row.id === volume.id)?.phase === 'attached') await detach(world, volume)
+      for (const volume of world.volumes.values()) if (volumeRows(world).find((row) => row.id === volume.id)?.phase === 'attached') await detach(world, volume).catch((thrown: unknown) => notHeardYet(world, thrown))
     }
   }, HEAL_MS)
   await until(world, HEAL_MS, 'all volumes are detached and whole', () => notYetWhole(world) ?? volumeRows(world).filter((row) => row.phase !== 'detached').map((row) => `${row.name} is ${row.phase}`)[0])
@@ -115,6 +116,12 @@ export async function converge(world: World): Promise<void> {
   // Volumes that were made for a caller who had given up.
   await world.during(async () => { for (const row of volumeRows(world)) await world.admin.ask('volumeDelete', { volume: row.name }) })
   await until(world, CLEAN_MS, 'nothing is left', () => leftovers(world)[0])
+}
+
+/** A call that was under way when its link was cut is waited for: until then its host may count as silent. */
+function notHeardYet(world: World, thrown: unknown): Promise<void> {
+  if (!(thrown instanceof Fault) || thrown.fault !== 'host offline') throw thrown
+  return world.timeline.sleep(3000)
 }
 
 export async function until(world: World, ms: number, what: string, why: () => string | undefined): Promise<void> {

@@ -96,6 +96,22 @@ export class Stage {
     this.#ack(`disk in use ${label}`, undefined)
   }
 
+  /** Until disks are about equally full, or as near to it as whole legs allow. */
+  async rebalance(): Promise<void> {
+    const open = (): string | undefined => this.world.store.read('select state, note from rebalances where state in (\'waiting\', \'running\')').map(({ state, note }) => `${String(state)}: ${String(note)}`)[0]
+    const before = this.#spread()
+    await this.world.admin.ask('rebalanceApply', {})
+    this.#ack('rebalance begins mgr', undefined)
+    await until(this.world, WHOLE_MS, 'the disks are about equally full', open)
+    if (this.#spread() >= before) this.world.transcript.violate('what is acknowledged is there', `rebalance: the fullest and the emptiest disk differ by ${this.#spread()} bytes, before by ${before}`)
+  }
+
+  /** Bytes of legs by which the fullest and the emptiest disk differ. */
+  #spread(): number {
+    const used = this.world.servers.map(({ name }) => Number(this.world.store.read('select coalesce(sum(bytes), 0) as used from extents where host = ? and state <> \'dropping\'', [name])[0]?.['used']))
+    return Math.max(...used) - Math.min(...used)
+  }
+
   firstLeg(): { readonly host: string; readonly disk: string } {
     const leg = extentRows(this.world).find((extent) => extent.volume === this.volume.id)
     if (!leg) throw new Error('no leg')

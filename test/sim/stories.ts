@@ -79,5 +79,9 @@ export const stories: readonly Story[] = [
     stage.powerOn(host)
   } },
   { name: 'evacuate', before: attached, play: (stage) => stage.evacuate() },
+  { name: 'rebalance', async before(stage) {
+    await attached(stage)
+    await stage.evacuate()
+  }, play: (stage) => stage.rebalance() },
   { name: 'evacuate detached', before: written, play: (stage) => stage.evacuate() },
 ]
