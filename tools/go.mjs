@@ -121,6 +121,9 @@ const shortThrash = ['--seed', '2912', '--faults', '26', '--minutes', '9', '--al
 // Longer ones are by hand: npm run fuzz.
 const shortFuzz = ['--seed', '2912', '--requests', '20000']
 
+// Of mixed sizes. Longer ones are by hand: npm run sim.
+const someSeeds = ['--seed', '3000', '--seeds', '200', '--processes', '2', '--ticks', '40', '--faults', 'any']
+
 const verbs = {
   ok() {
     gate()
@@ -129,6 +132,7 @@ const verbs = {
     const obstacle = labObstacle()
     gate()
     step('hostile requests', process.execPath, ['--enable-source-maps', 'dist/test/fuzz/main.js', ...shortFuzz])
+    step('simulated clusters', process.execPath, ['--enable-source-maps', 'dist/test/sim/main.js', ...someSeeds])
     if (obstacle !== '') {
       const specs = readdirSync(join(top, 'dist/test/lab')).filter((name) => name.endsWith('.test.js'))
       say(`SKIPPED: ${specs.length} files of kernel lab tests: ${obstacle}`)

@@ -169,7 +169,8 @@ export function createBuilder({ dm, run, changes, logs, caches, newest, clock, l
   /**
    * A device gets its new table when what it has handed down has ended. A leg may fail below just then: its server shuts out a leg that
    * is leaving. What is held there goes on with the legs that are still wanted, or this would wait for ever; and where one of those has
-   * failed, with those that the next order wants, which waits behind this one. Where nothing but a flush failed the kernel holds it and shows nothing (held.ts), so a mirror that looks well and does not come to its end gets its table anew.
+   * failed, with those that the next order wants, which waits behind this one. Where nothing but a flush failed the kernel holds it and may
+   * show nothing (held.ts), so a mirror that looks well and does not come to its end gets its table anew.
    */
   async function whileSettling(wanted: VolumeWanted, part: Part, legs: ReadonlyMap<string, string>, work: Promise<void>): Promise<void> {
     const low = `${part}-low` as Part
