@@ -37,7 +37,7 @@ interface Room {
 export class SparePlacer {
   readonly #servers = new Map<string, Server>()
   readonly #rooms = new Map<string, Room>()
-  /** By step of free share, fullest first; within one in no order that means anything. */
+  /** By step of free share; within one in no order that means anything. */
   readonly #steps: Room[][] = Array.from({ length: STEPS + 1 }, () => [])
   readonly #seed: number
   #draws = 0

@@ -5,7 +5,7 @@ import { readQueueFailed, readStatus } from '../../agent/dm/status.js'
 import { formatChanges, formatConcatenation, formatQueue, formatSegment, readChanges, readConcatenation, readQueue, readSegment } from '../../agent/dm/table.js'
 import { createCopyLogs } from '../../agent/head/copy-logs.js'
 import { sectors } from '../../lib/units.js'
-import type { Claim, Rig } from './bench.js'
+import type { Answer, Claim, Rig } from './bench.js'
 import { SECTORS } from './bench.js'
 
 const length = sectors(SECTORS)
@@ -27,6 +27,16 @@ const alone = (leg: string): string => formatSegment({ length, legs: [leg], copy
 
 async function tableOf(rig: Rig, short: string): Promise<readonly string[]> {
   return (await rig.dm.state()).find((each) => each.name === rig.name(short))?.table ?? []
+}
+
+/** A queue on leg a, which has failed, and a write that waits in it. */
+async function waitingIn(rig: Rig): Promise<{ readonly a: string; readonly q: string; readonly write: Promise<Answer> }> {
+  const a = await rig.leg('a', 0)
+  const q = await rig.make('q', formatQueue({ device: a, length }))
+  await rig.breakLeg('a', 0)
+  const write = rig.io(q, 'write', 2, 8)
+  expect(await rig.soon(write)).to.equal('waits')
+  return { a, q, write }
 }
 
 export const dmClaims: readonly Claim[] = [
@@ -265,11 +275,7 @@ export const dmClaims: readonly Claim[] = [
   {
     name: 'a queue that is told not to wait answers with errors, and waits again when it is told to',
     async check(rig) {
-      const a = await rig.leg('a', 0)
-      const q = await rig.make('q', formatQueue({ device: a, length }))
-      await rig.breakLeg('a', 0)
-      const write = rig.io(q, 'write', 2, 8)
-      expect(await rig.soon(write)).to.equal('waits')
+      const { q, write } = await waitingIn(rig)
       await rig.dm.message(rig.name('q'), 'fail_if_no_path')
       expect((await write).outcome).to.equal('error')
       expect(readQueue((await tableOf(rig, 'q'))[0] ?? '')?.waits).to.equal(false)
@@ -284,11 +290,7 @@ export const dmClaims: readonly Claim[] = [
   {
     name: 'what waits in a queue goes on when its table is loaded again',
     async check(rig) {
-      const a = await rig.leg('a', 0)
-      const q = await rig.make('q', formatQueue({ device: a, length }))
-      await rig.breakLeg('a', 0)
-      const write = rig.io(q, 'write', 2, 8)
-      expect(await rig.soon(write)).to.equal('waits')
+      const { a, write } = await waitingIn(rig)
       await rig.mendLeg('a', 0)
       await rig.dm.reload(rig.name('q'), [formatQueue({ device: a, length })])
       expect([(await write).outcome, await rig.read(a, 2)]).to.deep.equal(['ok', 8])
