@@ -1,6 +1,6 @@
 /** Writing out what disks hold in their caches, where a power failure must not be able to undo what was told as done. */
 import { Fault, messageOf } from '../../lib/faults.js'
-import type { Log, Run } from '../../lib/ports.js'
+import type { Clock, Log, Run } from '../../lib/ports.js'
 import type { VolumeSeen } from '../../lib/wire/agent.js'
 import { devicesPresent } from '../dm/present.js'
 import type { DevicePresent } from '../dm/present.js'
@@ -19,17 +19,23 @@ export interface Flush {
 
 const FLUSH_MS = 10_000
 
+/** A flush that fails is seen as an event, which is looked at, which asks for the end of the copy again: not faster than this. */
+const AGAIN_MS = 1000
+
 export interface FlushOptions {
   readonly run: Run
   readonly log: Log
+  readonly clock: Clock
   readonly present?: () => Promise<readonly DevicePresent[]>
   /** Before a copy is written out, with the kernel's name of its mirror: from here on its disks are flushed. */
   readonly beforeCopy?: (kernel: string) => Promise<void>
 }
 
-export function createFlush({ run, log, present = devicesPresent, beforeCopy = () => Promise.resolve() }: FlushOptions): Flush {
+export function createFlush({ run, log, clock, present = devicesPresent, beforeCopy = () => Promise.resolve() }: FlushOptions): Flush {
   /** Segments whose copy's end was written out, by device and layout. */
   const done = new Set<string>()
+  /** When such an end could last not be written out, by the same. */
+  const failedAtMs = new Map<string, number>()
 
   async function device(name: string): Promise<void> {
     if (!(await present()).some((each) => each.name === name)) return
@@ -44,6 +50,8 @@ export function createFlush({ run, log, present = devicesPresent, beforeCopy = (
     const name = nameOf(volume.volume, `s${segment.index}`)
     const key = `${name} ${volume.layout}`
     if (segment.inSync < segment.regions || done.has(key)) return segment
+    const unfinished = { ...segment, inSync: segment.regions - 1 }
+    if (clock.monoMs() - (failedAtMs.get(key) ?? -Infinity) < AGAIN_MS) return unfinished
     try {
       const mirror = (await present()).find((each) => each.name === name)
       if (mirror) await beforeCopy(mirror.kernel)
@@ -52,7 +60,8 @@ export function createFlush({ run, log, present = devicesPresent, beforeCopy = (
       return segment
     } catch (thrown) {
       log.warn('a copy could not be written out yet', { device: name, error: messageOf(thrown) })
-      return { ...segment, inSync: segment.regions - 1 }
+      failedAtMs.set(key, clock.monoMs())
+      return unfinished
     }
   }
 
@@ -62,7 +71,7 @@ export function createFlush({ run, log, present = devicesPresent, beforeCopy = (
       ...volume, segments: await Promise.all(volume.segments.map(async (segment) => (isCopy(volume.volume, segment.index) ? segmentOf(volume, segment) : segment))),
     }))),
     forget(volume) {
-      for (const key of done) if (key.startsWith(nameOf(volume, 'top'))) done.delete(key)
+      for (const keys of [done, failedAtMs]) for (const key of keys.keys()) if (key.startsWith(nameOf(volume, 'top'))) keys.delete(key)
     },
   }
 }

@@ -81,7 +81,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   let allowed: bigint | undefined
   const throttle = createThrottle({ clock, log })
   const caches = createWriteCaches({ log })
-  const flush = createFlush({ run, log, beforeCopy: (kernel) => caches.restoreBelow(kernel) })
+  const flush = createFlush({ run, log, clock, beforeCopy: (kernel) => caches.restoreBelow(kernel) })
   const logs = createCopyLogs({ run, log })
   // A door of its own: what is asked of it waits as long as metadata can't be written, and must not take the places of what mends that.
   const slow = createDmsetup({ run: createRun({ log, maxParallel: { dmsetup: 32 } }), waiting: run, holding, udev, timeoutMs: LIST_MS })

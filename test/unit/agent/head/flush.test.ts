@@ -3,17 +3,19 @@ import { createFlush } from '../../../../agent/head/flush.js'
 import type { Flush } from '../../../../agent/head/flush.js'
 import type { Log, RunResult } from '../../../../lib/ports.js'
 import type { VolumeSeen } from '../../../../lib/wire/agent.js'
+import { TurnedClock } from '../../../support/turned-clock.js'
 
 const silent = (): void => undefined
 const log: Log = { debug: silent, info: silent, warn: silent, error: silent, child: () => log }
 
-function flushing(exit: RunResult['exit'], name = 'vsky-v'): { readonly flush: Flush; readonly ran: readonly string[] } {
+function flushing(exit: RunResult['exit'], name = 'vsky-v'): { readonly flush: Flush; readonly ran: readonly string[]; readonly clock: TurnedClock } {
   const ran: string[] = []
+  const clock = new TurnedClock()
   const flush = createFlush({
-    log, present: () => Promise.resolve([{ name, uuid: '', suspended: false, kernel: 'dm-0' }]),
+    log, clock, present: () => Promise.resolve([{ name, uuid: '', suspended: false, kernel: 'dm-0' }]),
     run: ({ file, args }) => { ran.push([file, ...args].join(' ')); return Promise.resolve({ exit, stdout: '', stderr: 'Input/output error', durationMs: 1 }) },
   })
-  return { flush, ran }
+  return { flush, ran, clock }
 }
 
 async function failure(work: Promise<void>): Promise<string> {
@@ -59,11 +61,24 @@ describe('a copy', () => {
   it('is written out when its disks are flushed again, not before', async () => {
     const order: string[] = []
     const flush = createFlush({
-      log, present: () => Promise.resolve([{ name: 'vsky-v-s0', uuid: '', suspended: false, kernel: 'dm-7' }]), beforeCopy: (kernel) => { order.push(`flushed from here on: ${kernel}`); return Promise.resolve() },
+      log, clock: new TurnedClock(), present: () => Promise.resolve([{ name: 'vsky-v-s0', uuid: '', suspended: false, kernel: 'dm-7' }]), beforeCopy: (kernel) => { order.push(`flushed from here on: ${kernel}`); return Promise.resolve() },
       run: ({ file }) => { order.push(file); return Promise.resolve({ exit: { kind: 'code', code: 0 }, stdout: '', stderr: '', durationMs: 1 }) },
     })
     await flush.copies([volume(8)], () => true)
     expect(order).to.deep.equal(['flushed from here on: dm-7', 'sync'])
+  })
+
+  it('whose disks refuse is not written out again at once: only after a second, or for the next layout', async () => {
+    const { flush, ran, clock } = flushing({ kind: 'code', code: 1 }, 'vsky-v-s0')
+    const look = async (layout: number): Promise<string> => {
+      const [seen] = await flush.copies([{ ...volume(8), layout }], () => true)
+      return `${seen?.segments[0]?.inSync ?? 0}/8, ${ran.length} flushes`
+    }
+    expect(await look(3)).to.equal('7/8, 1 flushes')
+    expect(await look(3)).to.equal('7/8, 1 flushes')
+    expect(await look(4)).to.equal('7/8, 2 flushes')
+    await clock.turn(1000)
+    expect(await look(3)).to.equal('7/8, 3 flushes')
   })
 
   it('that there is none is written out by nobody', async () => {
