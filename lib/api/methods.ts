@@ -90,7 +90,7 @@ export const apiMethods = {
     { role: 'operator', mutates: true, faults: ['unknown disk', 'no room'] }, struct({ disk: reference, request, wait }), diskView),
   diskFail: method('vsky.disk.fail', 'Counts a disk as lost: its legs are made anew elsewhere', { role: 'operator', mutates: true, faults: ['unknown disk'] },
     struct({ disk: reference, request, wait }), diskView),
-  diskUse: method('vsky.disk.use', 'Takes a disk that was evacuated or failed into use again; ends an evacuation that is under way',
+  diskUse: method('vsky.disk.use', 'Takes a disk that was evacuated or failed into use again; ends an evacuation that is under way; its read errors are counted from the beginning',
     { role: 'operator', mutates: true, faults: ['unknown disk'] }, struct({ disk: reference, request, wait }), diskView),
 
   rebalancePlan: method('vsky.rebalance.plan', 'What moving legs from fuller disks to emptier ones would do', { role: 'viewer' }, none, rebalancePlanView),

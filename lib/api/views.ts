@@ -269,6 +269,7 @@ export type UserView = Parsed<typeof userView>
 export const statusView = record({
   /** `healthy`; `acting`: something is being put right; `at risk`: some data has one good copy, or less than asked for and nothing helps; `unavailable`: some data can't be reached. */
   verdict: word('healthy', 'acting', 'at risk', 'unavailable'),
+  /** The first 200. */
   reasons: list(long),
   volumes: int(),
   degraded: list(text()),
@@ -276,6 +277,7 @@ export const statusView = record({
   oneCopy: list(text()),
   unavailable: list(text()),
   hostsOffline: list(text()),
+  /** Open ones, the first 200, those that run before those that wait. */
   jobs: list(jobView),
 })
 export type StatusView = Parsed<typeof statusView>

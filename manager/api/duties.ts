@@ -10,23 +10,27 @@ import type { DiskDuty, ExtentRow, HostDuty, HostRow } from '../state/rows.js'
 import type { Reader } from '../store/db.js'
 import { allDisks, setDiskDuty, setHostDuty } from '../store/hosts.js'
 import { addJob, endJob } from '../store/jobs.js'
+import { extentsBeside, volumesOfAll } from '../store/lists.js'
 import { finishRequest } from '../store/requests.js'
 import { loadSettings } from '../store/settings.js'
 import type { ChangeTx } from '../store/store.js'
-import { changeLayout, extentsOf, extentsOnHost, updateVolume, volumeById, volumesOnHead } from '../store/volumes.js'
+import { changeLayout, extentsOnHost, updateVolume, volumesOnHead } from '../store/volumes.js'
 import { diskShow, knownDisk } from './disks.js'
 import { hostShow, knownHost } from './hosts.js'
 import { mutate } from './requests.js'
 
 const MIB = 1024n * 1024n
 
-/** What moving these extents away would do. `leaving` disks take nothing. */
-async function planFor(cluster: Cluster, db: Reader, extents: readonly ExtentRow[], leaving: (disk: string) => boolean): Promise<MovePlan> {
+/** What moving these extents of a host away would do. `leaving` disks take nothing. */
+async function planFor(cluster: Cluster, db: Reader, host: string, extents: readonly ExtentRow[], leaving: (disk: string) => boolean): Promise<MovePlan> {
   const legs: MovingLeg[] = []
-  for (const extent of extents.filter((each) => each.state !== 'dropping')) {
-    const volume = await volumeById(db, extent.volume)
+  const live = extents.filter((each) => each.state !== 'dropping')
+  const ids = [...new Set(live.map((each) => each.volume))]
+  const [volumes, peers] = [new Map((await volumesOfAll(db, ids)).map((volume) => [volume.id, volume])), await extentsBeside(db, host, ids)]
+  for (const extent of live) {
+    const volume = volumes.get(extent.volume)
     if (!volume) continue
-    const others = (await extentsOf(db, extent.volume)).filter((each) => each.segment === extent.segment && each.id !== extent.id && !leaving(each.disk))
+    const others = (peers.get(`${extent.volume}/${extent.segment}`) ?? []).filter((each) => each.id !== extent.id && !leaving(each.disk))
     legs.push({
       volume: volume.name, segment: extent.segment, bytes: extent.bytes, others: others.map((each) => each.host), redundant: volume.redundancy > 1,
       goodElsewhere: others.filter((each) => each.leg === 'insync' && online(cluster, each.host)).length,
@@ -39,12 +43,12 @@ async function planFor(cluster: Cluster, db: Reader, extents: readonly ExtentRow
 async function diskPlan(cluster: Cluster, db: Reader, reference: string): Promise<{ readonly id: string; readonly label: string; readonly plan: MovePlan }> {
   const disk = await knownDisk(db, reference)
   const extents = (await extentsOnHost(db, disk.host)).filter((extent) => extent.disk === disk.id)
-  return { id: disk.id, label: `${disk.host}:${disk.device}`, plan: await planFor(cluster, db, extents, (each) => each === disk.id) }
+  return { id: disk.id, label: `${disk.host}:${disk.device}`, plan: await planFor(cluster, db, disk.host, extents, (each) => each === disk.id) }
 }
 
 async function hostPlan(cluster: Cluster, db: Reader, host: HostRow): Promise<MovePlan> {
   const mine = new Set((await allDisks(db, host.name)).map((disk) => disk.id))
-  return planFor(cluster, db, await extentsOnHost(db, host.name), (disk) => mine.has(disk))
+  return planFor(cluster, db, host.name, await extentsOnHost(db, host.name), (disk) => mine.has(disk))
 }
 
 function refuseWithoutRoom(what: string, { problems }: MovePlan): void {
@@ -76,10 +80,12 @@ function diskDuty(cluster: Cluster, method: string, duty: DiskDuty, text: string
     cluster, method, params, signal,
     async intend(tx) {
       const disk = await knownDisk(tx, params.disk)
-      if (disk.duty !== duty) {
+      // Of a disk that is in use already, a person says that its read errors are over.
+      const forgiven = duty === 'use' && disk.readErrors > 0 ? `; its ${disk.readErrors} read errors count no more` : ''
+      if (disk.duty !== duty || forgiven !== '') {
         await setDiskDuty(tx, disk.id, duty)
         if (disk.duty === 'evacuate') await endJob(tx, 'evacuate', disk.id, 0, 'cancelled', text, cluster.clock.nowMs())
-        await tx.event({ kind: `disk ${duty === 'use' ? 'in use' : duty}`, about: 'disk', name: `${disk.host}:${disk.device}`, text })
+        await tx.event({ kind: `disk ${duty === 'use' ? 'in use' : duty}`, about: 'disk', name: `${disk.host}:${disk.device}`, text: `${text}${forgiven}` })
       }
       return { about: disk.id, done: true }
     },

@@ -6,8 +6,7 @@ import { online } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
 import type { ExtentRow } from '../state/rows.js'
 import type { Reader } from '../store/db.js'
-import { allDisks, allHosts } from '../store/hosts.js'
-import { extentsOfAll, legsPage, segmentsPage } from '../store/lists.js'
+import { devicesOf, extentsOfAll, hostsNamed, legsPage, segmentsPage } from '../store/lists.js'
 import { knownDisk } from './disks.js'
 import { knownHost } from './hosts.js'
 import { knownVolume } from './volumes.js'
@@ -30,7 +29,8 @@ async function known(db: Reader, { volume, host, disk }: Where): Promise<Where> 
 export async function segmentList(cluster: Cluster, { limit = PAGE_MAX, after, ...where }: ApiParams<'segmentList'>): Promise<ApiResult<'segmentList'>> {
   const db = cluster.store.read
   const segments = await segmentsPage(db, { ...await known(db, where), after: positionOf(after), limit })
-  const [extents, view] = await Promise.all([extentsOfAll(db, [...new Set(segments.map((segment) => segment.volume))]), legViews(cluster)])
+  const extents = await extentsOfAll(db, [...new Set(segments.map((segment) => segment.volume))])
+  const view = await legViews(cluster, [...extents.values()].flat())
   const bySegment = new Map<string, ExtentRow[]>()
   for (const extent of [...extents.values()].flat()) {
     const key = `${extent.volume}/${extent.segment}`
@@ -45,18 +45,19 @@ export async function segmentList(cluster: Cluster, { limit = PAGE_MAX, after, .
 
 export async function legList(cluster: Cluster, { limit = PAGE_MAX, after, state, ...where }: ApiParams<'legList'>): Promise<ApiResult<'legList'>> {
   const db = cluster.store.read
-  const [legs, view] = await Promise.all([legsPage(db, { ...await known(db, where), state, after, limit }), legViews(cluster)])
+  const legs = await legsPage(db, { ...await known(db, where), state, after, limit })
+  const view = await legViews(cluster, legs)
   return legs.map((leg) => ({ ...view(leg), volume: leg.name, segment: leg.segment, slot: leg.slot, extentState: leg.state, lun: leg.lun }))
 }
 
 type LegSeen = ApiResult<'segmentList'>[number]['legs'][number]
 
-async function legViews(cluster: Cluster): Promise<(extent: ExtentRow) => LegSeen> {
+async function legViews(cluster: Cluster, extents: readonly ExtentRow[]): Promise<(extent: ExtentRow) => LegSeen> {
   const db = cluster.store.read
-  const devices = new Map((await allDisks(db)).map((disk) => [disk.id, disk.device]))
-  const zones = new Map((await allHosts(db)).map((host) => [host.name, host.zone]))
+  const devices = await devicesOf(db, [...new Set(extents.map((extent) => extent.disk))])
+  const hosts = await hostsNamed(db, [...new Set(extents.map((extent) => extent.host))])
   return ({ id, leg, disk, host, bytes }) => ({
-    extent: id, state: leg, disk, device: devices.get(disk) ?? '', host, zone: zones.get(host) ?? '', online: online(cluster, host), bytes,
+    extent: id, state: leg, disk, device: devices.get(disk) ?? '', host, zone: hosts.get(host)?.zone ?? '', online: online(cluster, host), bytes,
   })
 }
 

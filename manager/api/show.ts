@@ -1,6 +1,7 @@
 /** Makes the views that the API answers from the records. */
 import type { DiskView, HostView, VolumeSummary, VolumeView } from '../../lib/api/views.js'
 import { healthOf } from '../plan/health.js'
+import { bySegment } from '../plan/segment.js'
 import type { LegFacts } from '../plan/segment.js'
 import { online } from '../run/cluster.js'
 import type { Cluster } from '../run/cluster.js'
@@ -8,6 +9,7 @@ import { loadFacts, reachability, segmentFacts } from '../run/facts.js'
 import type { VolumeFacts } from '../run/facts.js'
 import type { DiskRow, HostRow, VolumeRow } from '../state/rows.js'
 import { allDisks } from '../store/hosts.js'
+import { devicesOf } from '../store/lists.js'
 import { volumesOnHead } from '../store/volumes.js'
 
 export async function showHost(cluster: Cluster, host: HostRow): Promise<HostView> {
@@ -33,13 +35,14 @@ export function showDisk(disk: DiskRow, zone: string): DiskView {
 
 export async function showVolume(cluster: Cluster, volume: VolumeRow): Promise<VolumeView> {
   const facts = await loadFacts(cluster.store.read, volume)
-  const disks = new Map((await allDisks(cluster.store.read)).map((disk) => [disk.id, disk]))
+  const devices = await devicesOf(cluster.store.read, [...new Set(facts.extents.map((extent) => extent.disk))])
+  const extentsIn = bySegment(facts.extents)
   return {
     ...summarise(cluster, facts, await reachability(cluster, cluster.store.read)),
     segments: facts.segments.map((segment) => ({
       index: segment.index, offset: segment.offset, bytes: segment.bytes, generation: segment.generation,
-      legs: facts.extents.filter((extent) => extent.segment === segment.index).map((extent) => ({
-        extent: extent.id, state: extent.leg, disk: extent.disk, device: disks.get(extent.disk)?.device ?? '', host: extent.host,
+      legs: extentsIn(segment.index).map((extent) => ({
+        extent: extent.id, state: extent.leg, disk: extent.disk, device: devices.get(extent.disk) ?? '', host: extent.host,
         zone: facts.hosts.get(extent.host)?.zone ?? '', online: online(cluster, extent.host), bytes: extent.bytes,
       })),
     })),

@@ -1,6 +1,7 @@
 /** What an evacuation would do, before anybody does it. Pure. */
-import { Placer } from './place-legs.js'
+import { placeLegs } from './place-legs.js'
 import type { PlaceDisk } from './place-legs.js'
+import { SparePlacer } from './place-spares.js'
 
 export interface MovingLeg {
   readonly volume: string
@@ -24,6 +25,9 @@ export interface MovePlan {
   readonly seconds: number
 }
 
+/** Problems that are told disk by disk: what stands in the way of one leg mostly does of all. */
+const EXPLAINED_MAX = 20
+
 /** Of one target disk, bytes per second: what a plan assumes when nobody has measured. */
 const DISK_RATE = 100n * 1024n * 1024n
 
@@ -33,12 +37,12 @@ export function planMove(legs: readonly MovingLeg[], disks: readonly PlaceDisk[]
   const hostOf = new Map(disks.map((disk) => [disk.id, disk.host]))
   const byHost = new Map<string, { legs: number; bytes: bigint }>()
   const problems: string[] = []
-  const placer = new Placer(disks)
+  const placer = new SparePlacer(disks)
   for (const leg of legs) {
-    const placement = placer.place({ segments: [leg.bytes], redundancy: 1 }, new Set(leg.others))
-    const target = placement.kind === 'placed' ? placement.legs[0]?.[0] : undefined
+    const others = new Set(leg.others)
+    const [target] = placer.place(leg.bytes, 1, others) ?? []
     if (target === undefined) {
-      problems.push(`segment ${leg.segment} of ${leg.volume}: ${placement.kind === 'refused' ? placement.reason : 'no place'}`)
+      problems.push(`segment ${leg.segment} of ${leg.volume}: ${problems.length < EXPLAINED_MAX ? whyNot(leg.bytes, others, disks, taken) : 'no place'}`)
       continue
     }
     taken.set(target, (taken.get(target) ?? 0n) + leg.bytes)
@@ -52,6 +56,12 @@ export function planMove(legs: readonly MovingLeg[], disks: readonly PlaceDisk[]
     atRisk: [...new Set(legs.filter((leg) => leg.redundant && leg.goodElsewhere === 0).map((leg) => leg.volume))].sort(),
     targets: [...byHost].map(([host, each]) => ({ host, ...each })).sort((a, b) => (a.host < b.host ? -1 : 1)), problems, seconds: secondsOf(bytes, taken.values(), rate),
   }
+}
+
+/** What stands in the way of a leg on each disk; `taken`: bytes given out meanwhile. */
+function whyNot(bytes: bigint, others: ReadonlySet<string>, disks: readonly PlaceDisk[], taken: ReadonlyMap<string, bigint>): string {
+  const placement = placeLegs({ segments: [bytes], redundancy: 1 }, disks.map((disk) => ({ ...disk, freeBytes: disk.freeBytes - (taken.get(disk.id) ?? 0n) })), others)
+  return placement.kind === 'refused' ? placement.reason : 'no place'
 }
 
 /** How long it takes to copy so many bytes in all; `taken`: by target disk; `rate`: bytes per second of all copies together. */

@@ -13,6 +13,17 @@ export interface LegFacts {
   readonly state: LegState
 }
 
+/** Those of one segment, in their order: large volumes have thousands of segments, so each is not searched for among all. */
+export function bySegment<T extends { readonly segment: number }>(all: readonly T[]): (segment: number) => readonly T[] {
+  const groups = new Map<number, T[]>()
+  for (const each of all) {
+    const group = groups.get(each.segment)
+    if (group) group.push(each)
+    else groups.set(each.segment, [each])
+  }
+  return (segment) => groups.get(segment) ?? []
+}
+
 export type LossDecision =
   | { readonly kind: 'nothing lost' }
   /** These legs are to be committed stale, with generation + 1; what remains serves on. */

@@ -6,6 +6,7 @@ import { agentMethods } from '../../lib/wire/agent.js'
 import { Fault, messageOf } from '../../lib/faults.js'
 import { legAfter } from '../state/leg.js'
 import { interruptJob } from '../store/jobs.js'
+import { hostsNamed } from '../store/lists.js'
 import type { ChangeTx } from '../store/store.js'
 import { changeLayout, extentsOf, setLeg, updateVolume, volumeById } from '../store/volumes.js'
 import { online } from './cluster.js'
@@ -56,9 +57,8 @@ export async function stopCopying(cluster: Cluster, { volume, hosts }: VolumeFac
   })
   cluster.work.kick('repair', 'cluster')
   const servers = new Set((await extentsOf(cluster.store.read, volume.id)).map((extent) => extent.host))
-  await Promise.allSettled([...servers].map(async (name) => {
-    const host = hosts.get(name)
-    if (host && online(cluster, name)) await pushVolume(cluster, host, volume.id)
+  await Promise.allSettled([...await hostsNamed(cluster.store.read, [...servers])].map(async ([name, host]) => {
+    if (online(cluster, name)) await pushVolume(cluster, host, volume.id)
   }))
 }
 

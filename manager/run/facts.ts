@@ -5,11 +5,12 @@ import { must } from '../../lib/assert.js'
 import { changesStart } from '../../lib/model.js'
 import { changesWanted, copyWanted } from '../plan/changed.js'
 import { headOf } from '../plan/exports.js'
-import { tableOrder } from '../plan/segment.js'
+import { bySegment, tableOrder } from '../plan/segment.js'
 import type { LegFacts } from '../plan/segment.js'
 import type { SegmentFacts } from '../plan/attached.js'
 import type { ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
-import { allHosts, lostDisks } from '../store/hosts.js'
+import { lostDisks } from '../store/hosts.js'
+import { hostsNamed } from '../store/lists.js'
 import { numberOfOurs } from '../store/classic.js'
 import { loadSettings } from '../store/settings.js'
 import { extentsOf, segmentsOf } from '../store/volumes.js'
@@ -21,6 +22,7 @@ export interface VolumeFacts {
   readonly volume: VolumeRow
   readonly segments: readonly SegmentRow[]
   readonly extents: readonly ExtentRow[]
+  /** Its head, the one that copies for it or takes it next, and the servers of its legs. */
   readonly hosts: ReadonlyMap<string, HostRow>
   /** How long I/O may wait for a lost last leg, seconds. */
   readonly waitSeconds: number
@@ -29,8 +31,9 @@ export interface VolumeFacts {
 }
 
 export async function loadFacts(db: Reader, volume: VolumeRow): Promise<VolumeFacts> {
-  const [segments, extents, hosts, settings, classic] = await Promise.all([segmentsOf(db, volume.id), extentsOf(db, volume.id), allHosts(db), loadSettings(db), numberOfOurs(db, 'volume', volume.id)])
-  return { volume, segments, extents, classic, waitSeconds: settings.of('volume.wait', volume.id), hosts: new Map(hosts.map((host) => [host.name, host])) }
+  const [segments, extents, settings, classic] = await Promise.all([segmentsOf(db, volume.id), extentsOf(db, volume.id), loadSettings(db), numberOfOurs(db, 'volume', volume.id)])
+  const names = new Set([volume.head, volume.copyHead, volume.nextHead, ...extents.map((extent) => extent.host)].filter((name) => name !== ''))
+  return { volume, segments, extents, classic, waitSeconds: settings.of('volume.wait', volume.id), hosts: await hostsNamed(db, [...names]) }
 }
 
 export function legFacts(extent: ExtentRow): LegFacts {
@@ -38,10 +41,8 @@ export function legFacts(extent: ExtentRow): LegFacts {
 }
 
 export function segmentFacts({ segments, extents }: Pick<VolumeFacts, 'segments' | 'extents'>): readonly (SegmentFacts & { readonly bytes: bigint })[] {
-  return segments.map((segment) => ({
-    index: segment.index, generation: segment.generation, bytes: segment.bytes,
-    legs: extents.filter((extent) => extent.segment === segment.index).map(legFacts),
-  }))
+  const extentsIn = bySegment(extents)
+  return segments.map((segment) => ({ index: segment.index, generation: segment.generation, bytes: segment.bytes, legs: extentsIn(segment.index).map(legFacts) }))
 }
 
 /** Storage servers of legs that are in use: in sync, or the target of a copy. */
@@ -62,6 +63,7 @@ export function volumeWanted({ volume, segments, extents, hosts, waitSeconds, cl
     extent: each.extent, disk: each.disk, host: each.host, target: targetName(each.host),
     addresses: hosts.get(each.host)?.dataAddresses ?? [], lun: each.lun, bytes: each.bytes, state: each.state,
   })
+  const extentsIn = bySegment(extents)
   const copied = new Set(extents.filter((extent) => extent.leg === 'syncing').map((extent) => extent.segment))
   return {
     layout: volume.layout,
@@ -75,7 +77,7 @@ export function volumeWanted({ volume, segments, extents, hosts, waitSeconds, cl
     ...(changes ? { changes: whole ? changes : { ...changes, ...whereKept(segments, keepers.map(leg)) } } : {}),
     chap: { initiator: head.initiator, user: head.chapUser, password: head.chapPassword },
     segments: segments.filter((segment) => whole || copied.has(segment.index)).map((segment) => {
-      const all = tableOrder(extents.filter((extent) => extent.segment === segment.index).map((extent) => ({ ...extent, extent: extent.id, state: extent.leg })),
+      const all = tableOrder(extentsIn(segment.index).map((extent) => ({ ...extent, extent: extent.id, state: extent.leg })),
         { head: head.name, segment: segment.index })
       const sources = all.filter((leg) => leg.state === 'insync' && answers(leg.host))
       const source = sources[volume.layout % Math.max(1, sources.length)]

@@ -4,7 +4,7 @@
  * is whole, legs may be moved so that disks become equally full (run/rebalance.ts).
  */
 import type { Settings } from '../state/settings.js'
-import { decideSilent } from '../plan/segment.js'
+import { bySegment, decideSilent } from '../plan/segment.js'
 import type { LegFacts } from '../plan/segment.js'
 import { planRepair, retryIn } from '../plan/repair.js'
 import type { LegPlace, RepairLeg, RepairPlan } from '../plan/repair.js'
@@ -110,9 +110,10 @@ async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: st
   const before = await extentsOf(tx, id)
   result.kick = volume.phase === 'attached' && await leaveSilent(cluster, tx, facts, { volume, extents: before }, segments)
   const extents = result.kick ? await extentsOf(tx, id) : before
+  const extentsIn = bySegment(extents)
   const obstacles: string[] = []
   for (const segment of segments) {
-    const mine = extents.filter((extent) => extent.segment === segment.index)
+    const mine = extentsIn(segment.index)
     const planned = planFor(cluster, facts, volume, mine)
     // A server ends what it has of a leg: the head must have let go of it first.
     const plan = released(cluster, volume) ? planned : { ...planned, release: [] }

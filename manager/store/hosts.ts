@@ -6,7 +6,7 @@ import type { DiskDuty, DiskRow, HostDuty, HostRow } from '../state/rows.js'
 import { flagOf, numberOf, sizeOf, textOf, textsOf, wordOf } from './db.js'
 import type { Reader, Row, Tx } from './db.js'
 
-function hostOf(row: Row): HostRow {
+export function hostOf(row: Row): HostRow {
   return {
     name: textOf(row, 'name'),
     roles: textsOf(row, 'roles').flatMap((role) => hostRoles.find((known) => known === role) ?? []),
@@ -79,6 +79,16 @@ export async function allDisks(db: Reader, host?: string): Promise<readonly Disk
 export async function lostDisks(db: Reader, host?: string): Promise<ReadonlySet<string>> {
   const lost = `select id from disks where (state in ('missing', 'failed') or duty = 'failed')`
   return new Set((host === undefined ? await db.all(lost) : await db.all(`${lost} and host = ?`, [host])).map((row) => textOf(row, 'id')))
+}
+
+/** Ids of disks that are not ready, or counted as failed. Asks nothing of extents. */
+export async function doubtfulDisks(db: Reader): Promise<readonly string[]> {
+  return (await db.all(`select id from disks where state <> 'ready' or duty = 'failed'`)).map((row) => textOf(row, 'id'))
+}
+
+/** Disks in use that had so many read errors, with extents on them. */
+export async function wornDisks(db: Reader, readErrors: number): Promise<readonly DiskRow[]> {
+  return (await db.all(`${DISKS} where d.read_errors >= ? and d.duty = 'use' order by d.host, d.device`, [readErrors])).map(diskOf).filter((disk) => disk.extents > 0)
 }
 
 /** By id, or as HOST:DEVICE. */

@@ -4,9 +4,9 @@
  */
 import { numberOf, textOf } from './db.js'
 import type { Reader, Row, SqlValue } from './db.js'
-import { DISKS, diskOf } from './hosts.js'
+import { DISKS, diskOf, hostOf } from './hosts.js'
 import { extentOf, segmentOf, volumeOf } from './volumes.js'
-import type { DiskRow, ExtentRow, SegmentRow, VolumeRow } from '../state/rows.js'
+import type { DiskRow, ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
 
 export interface Page {
   readonly limit: number
@@ -64,11 +64,33 @@ export async function legsPage(
 
 /** All segments, or live extents, of these volumes, by volume. */
 export async function segmentsOfAll(db: Reader, volumes: readonly string[]): Promise<ReadonlyMap<string, readonly SegmentRow[]>> {
-  return groupBy(await inChunks(db, `select * from segments where volume in (${MARKS}) order by volume, idx`, volumes), segmentOf)
+  return groupBy(await inChunks(db, `select * from segments where volume in (${MARKS}) order by volume, idx`, volumes), segmentOf, (segment) => segment.volume)
 }
 
 export async function extentsOfAll(db: Reader, volumes: readonly string[]): Promise<ReadonlyMap<string, readonly ExtentRow[]>> {
-  return groupBy(await inChunks(db, `select * from extents where volume in (${MARKS}) and state <> 'dropping' order by volume, segment, slot`, volumes), extentOf)
+  return groupBy(await inChunks(db, `select * from extents where volume in (${MARKS}) and state <> 'dropping' order by volume, segment, slot`, volumes), extentOf, (extent) => extent.volume)
+}
+
+/** Live extents of the segments of these volumes that have one on this host, by VOLUME/SEGMENT: its own and those beside. */
+export async function extentsBeside(db: Reader, host: string, volumes: readonly string[]): Promise<ReadonlyMap<string, readonly ExtentRow[]>> {
+  const rows = await inChunks(db, `select * from extents p where volume in (${MARKS}) and state <> 'dropping'
+    and exists (select 1 from extents e where e.volume = p.volume and e.segment = p.segment and e.host = ? and e.state <> 'dropping') order by volume, segment, slot`, volumes, [host])
+  return groupBy(rows, extentOf, (extent) => `${extent.volume}/${extent.segment}`)
+}
+
+/** Volumes by their ids; what is gone is left out. */
+export async function volumesOfAll(db: Reader, ids: readonly string[]): Promise<readonly VolumeRow[]> {
+  return (await inChunks(db, `select * from volumes where id in (${MARKS})`, ids)).map(volumeOf)
+}
+
+/** Hosts by their names. */
+export async function hostsNamed(db: Reader, names: readonly string[]): Promise<ReadonlyMap<string, HostRow>> {
+  return new Map((await inChunks(db, `select * from hosts where name in (${MARKS})`, names)).map(hostOf).map((host) => [host.name, host]))
+}
+
+/** Device names of disks, by the disks' ids. */
+export async function devicesOf(db: Reader, disks: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  return new Map((await inChunks(db, `select id, device from disks where id in (${MARKS})`, disks)).map((row) => [textOf(row, 'id'), textOf(row, 'device')]))
 }
 
 export interface LeaseRow {
@@ -85,22 +107,23 @@ export async function findLease(db: Reader, name: string): Promise<LeaseRow | un
   return row && { epoch: numberOf(row, 'epoch'), holder: textOf(row, 'holder'), incarnation: textOf(row, 'incarnation'), startedAt: numberOf(row, 'started_at'), beat: numberOf(row, 'beat') }
 }
 
-async function inChunks(db: Reader, sql: string, ids: readonly string[]): Promise<readonly Row[]> {
+/** `more`: what the text asks for behind the ids. */
+async function inChunks(db: Reader, sql: string, ids: readonly string[], more: readonly SqlValue[] = []): Promise<readonly Row[]> {
   const rows: Row[] = []
   for (let at = 0; at < ids.length; at += CHUNK) {
     const chunk = ids.slice(at, at + CHUNK)
-    rows.push(...await db.all(sql, [...chunk, ...Array.from({ length: CHUNK - chunk.length }, () => '')]))
+    rows.push(...await db.all(sql, [...chunk, ...Array.from({ length: CHUNK - chunk.length }, () => ''), ...more]))
   }
   return rows
 }
 
-function groupBy<T extends { readonly volume: string }>(rows: readonly Row[], of: (row: Row) => T): ReadonlyMap<string, readonly T[]> {
+function groupBy<T>(rows: readonly Row[], of: (row: Row) => T, keyOf: (each: T) => string): ReadonlyMap<string, readonly T[]> {
   const groups = new Map<string, T[]>()
   for (const row of rows) {
     const each = of(row)
-    const group = groups.get(each.volume)
+    const group = groups.get(keyOf(each))
     if (group) group.push(each)
-    else groups.set(each.volume, [each])
+    else groups.set(keyOf(each), [each])
   }
   return groups
 }

@@ -2,6 +2,7 @@
 import type { XmlValue } from '../../../lib/rpc/xmlrpc.js'
 import { targetName } from '../../../lib/wire/agent.js'
 import { healthOf } from '../../plan/health.js'
+import { bySegment } from '../../plan/segment.js'
 import type { LegFacts } from '../../plan/segment.js'
 import type { Cluster } from '../../run/cluster.js'
 import { reachability } from '../../run/facts.js'
@@ -42,7 +43,7 @@ interface SegmentLegs {
 
 async function legsOf(cluster: Cluster, volume: VolumeRow): Promise<readonly SegmentLegs[]> {
   const [segments, extents] = [await segmentsOf(cluster.store.read, volume.id), await extentsOf(cluster.store.read, volume.id)]
-  return bySegment(segments.length, extents.map((extent) => ({ ...extent, extent: extent.id })))
+  return segmentLegs(segments.length, extents.map((extent) => ({ ...extent, extent: extent.id })))
 }
 
 async function legsOfAll(cluster: Cluster): Promise<ReadonlyMap<string, readonly SegmentLegs[]>> {
@@ -53,10 +54,10 @@ async function legsOfAll(cluster: Cluster): Promise<ReadonlyMap<string, readonly
     if (mine) mine.push(row)
     else byVolume.set(row.volume, [row])
   }
-  return new Map([...counts].map(([volume, count]) => [volume, bySegment(count, byVolume.get(volume) ?? [])]))
+  return new Map([...counts].map(([volume, count]) => [volume, segmentLegs(count, byVolume.get(volume) ?? [])]))
 }
 
-function bySegment(count: number, legs: readonly (Pick<LegRow, 'extent' | 'host' | 'disk' | 'slot' | 'leg' | 'segment'>)[]): readonly SegmentLegs[] {
+function segmentLegs(count: number, legs: readonly (Pick<LegRow, 'extent' | 'host' | 'disk' | 'slot' | 'leg' | 'segment'>)[]): readonly SegmentLegs[] {
   const segments = Array.from({ length: count }, (_, index): SegmentLegs => ({ index, legs: [] }))
   for (const { extent, host, disk, slot, leg, segment } of legs) segments[segment]?.legs.push({ extent, host, disk, slot, state: leg })
   return segments
@@ -73,9 +74,10 @@ export async function showLogicalVolume(cluster: Cluster, members: Members): Pro
     // Where on its disk an extent lies is LVM's affair, and may be in pieces.
     lvolspec: { pdskid: disks.get(extent.disk)?.id ?? 0, offset: 0, ssvrid: servers.get(extent.host)?.id ?? 0, iscsi_path: pathsOf(hosts.find((host) => host.name === extent.host), extent) },
   })
+  const extentsIn = bySegment(extents)
   const mirrors = segments.map((segment) => {
     const capacity = wholeGb(segment.offset + segment.bytes) - wholeGb(segment.offset) // so that they add up to the volume's, however they are cut
-    const mine = bestOf(extents.filter((extent) => extent.segment === segment.index), volume.redundancy)
+    const mine = bestOf(extentsIn(segment.index), volume.redundancy)
     return node(numberOf(`mirror ${volume.id} ${segment.index}`), volumeTypes.mirror, capacity, mine.map((extent) => extentNode(extent, capacity)))
   })
   const capacity = wholeGb(lengthOf(segments))
