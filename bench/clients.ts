@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -20,7 +20,7 @@ import { createDice } from '../tools/thrash/dice.js'
 import type { Dice } from '../tools/thrash/dice.js'
 import { table } from '../tools/cli/print.js'
 import { option, quantile } from './figures.js'
-import { certify, fill, start } from './large.js'
+import { certify, fill, someCluster, start } from './large.js'
 
 interface Wish {
   readonly dir: string
@@ -83,17 +83,13 @@ async function live({ dir, port, clients, seconds, volumes, think }: Wish): Prom
 
 // ---- the benchmark
 
-async function residentMiB(pid: number): Promise<number> {
-  return Number(/VmRSS:\s+(\d+) kB/.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
-}
-
 async function measure(): Promise<void> {
   const [clients, seconds, volumes, think] = [option('clients', 200), option('seconds', 300), option('volumes', 10_000), option('think', 1000)]
   const dir = await mkdtemp(join(tmpdir(), 'vsky-bench-'))
   try {
     await certify(dir)
     const place = { dir: join(dir, 'state'), database: '' }
-    await fill(dir, [place], volumes)
+    await fill(dir, [place], someCluster(volumes))
     const manager = await start(dir, place)
     const wish: Wish = { dir, port: manager.port, clients, seconds, volumes, think }
     const child = spawn(process.execPath, [fileURLToPath(import.meta.url), '--live', JSON.stringify(wish)], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -118,7 +114,7 @@ async function measure(): Promise<void> {
         { title: 'P50', of: ({ name }) => ms(quantile(times[name] ?? [], 0.5)), right: true }, { title: 'P99', of: ({ name }) => ms(quantile(times[name] ?? [], 0.99)), right: true },
         { title: 'WORST', of: ({ name }) => ms(quantile(times[name] ?? [], 1)), right: true },
       ]))
-      console.log(`\n${Math.round(count / seconds)} calls a second, ${errors.length} failed; oldest lease that was seen: ${oldestMs} ms of ${ttlMs}; manager resident ${Math.round(await residentMiB(manager.pid))} MiB`)
+      console.log(`\n${Math.round(count / seconds)} calls a second, ${errors.length} failed; oldest lease that was seen: ${oldestMs} ms of ${ttlMs}; manager resident ${Math.round(await manager.residentMiB())} MiB`)
       for (const error of [...new Set(errors)].slice(0, 5)) console.log(`  ${error}`)
     } finally {
       child.kill()

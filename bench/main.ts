@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: what a volume costs, as ratios to one raw LUN over the same network, all from one run in the lab. Rounds alternate
  * between the candidates, so that what else the machine does hits all of them. Options: --rounds N (3), --seconds S (3), --repeats N (20).
- * `--repair`: what losses cost instead (bench/repair.ts).
+ * `--repair`: what losses cost instead (bench/repair.ts). `--peers`: beside DRBD and dm-raid instead (bench/peers.ts).
  */
 import { cpus, totalmem } from 'node:os'
 import { dirname } from 'node:path'
@@ -10,8 +10,12 @@ import type { VolumeView } from '../lib/api/views.js'
 import { Lab } from '../tools/lab/lab.js'
 import { defaultWish } from '../tools/lab/plan.js'
 import { table } from '../tools/cli/print.js'
-import { repairBench } from './repair.js'
 import { option, quantile } from './figures.js'
+import { FIO_MIB, fio, fioJobs } from './fio.js'
+import type { FioJob } from './fio.js'
+import { peersBench } from './peers.js'
+import { repairBench } from './repair.js'
+import { bareLun, fill, makeVolume } from './volumes.js'
 
 const NAME = 'bench'
 const dist = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -19,27 +23,6 @@ const dist = dirname(dirname(fileURLToPath(import.meta.url)))
 const rounds = option('rounds', 3)
 const seconds = option('seconds', 3)
 const repeats = option('repeats', 20)
-
-interface Job {
-  readonly name: string
-  readonly args: readonly string[]
-  readonly of: 'read' | 'write'
-}
-
-const jobs: readonly Job[] = [
-  { name: '4k random write, depth 1', of: 'write', args: ['--rw=randwrite', '--bs=4k', '--iodepth=1'] }, { name: '4k random write, depth 16', of: 'write', args: ['--rw=randwrite', '--bs=4k', '--iodepth=16'] },
-  { name: '4k random read, depth 1', of: 'read', args: ['--rw=randread', '--bs=4k', '--iodepth=1'] }, { name: '4k random read, depth 16', of: 'read', args: ['--rw=randread', '--bs=4k', '--iodepth=16'] },
-  { name: '128k sequential write, depth 8', of: 'write', args: ['--rw=write', '--bs=128k', '--iodepth=8'] }, { name: '128k sequential read, depth 8', of: 'read', args: ['--rw=read', '--bs=128k', '--iodepth=8'] },
-]
-
-/** Operations a second of one fio run. */
-async function fio(lab: Lab, host: string, device: string, job: Job): Promise<number> {
-  const text = await lab.must(host, [
-    'fio', '--name=j', `--filename=${device}`, '--direct=1', '--ioengine=libaio', `--runtime=${seconds}`, '--time_based', '--size=192M', '--output-format=json', '--thread', ...job.args,
-  ], { timeoutMs: (seconds + 30) * 1000 })
-  const parsed = JSON.parse(text.slice(text.indexOf('{'))) as { jobs: readonly Record<'read' | 'write', { iops: number }>[] }
-  return parsed.jobs[0]?.[job.of].iops ?? 0
-}
 
 async function latencies(lab: Lab): Promise<void> {
   const times = new Map<string, number[]>()
@@ -62,43 +45,34 @@ async function latencies(lab: Lab): Promise<void> {
   ]))
 }
 
-/** A volume on hd1; gives its device. `remembers`: what is written is remembered, as it is unless somebody says otherwise. */
-async function volume(lab: Lab, name: string, legs: number, remembers: boolean): Promise<string> {
-  await lab.json(['volume', 'create', name, '--size', '256MiB', '--redundancy', String(legs)])
-  if (!remembers) await lab.json(['setting', 'set', 'volume.changes', '0', '--volume', name])
-  return (await lab.json<VolumeView>(['volume', 'attach', name, '--host', 'hd1'])).device
-}
-
 async function throughput(lab: Lab): Promise<void> {
   const targets: { name: string; device: string }[] = []
-  for (const legs of [1, 2, 3]) targets.push({ name: `${legs} ${legs === 1 ? 'leg' : 'legs'}`, device: await volume(lab, `legs${legs}`, legs, true) })
-  targets.push({ name: '2 legs, no memory', device: await volume(lab, 'forgetful', 2, false) })
+  const volume = (name: string, legs: number, remembers: boolean): Promise<VolumeView> => makeVolume(lab, name, { legs, head: 'hd1', mebibytes: 256, remembers })
+  for (const legs of [1, 2, 3]) targets.push({ name: `${legs} ${legs === 1 ? 'leg' : 'legs'}`, device: (await volume(`legs${legs}`, legs, true)).device })
+  targets.push({ name: '2 legs, no memory', device: (await volume('forgetful', 2, false)).device })
   // The raw LUN: one of a volume of its own, used through its SCSI disk with no device-mapper above it.
-  await volume(lab, 'raw', 1, false)
-  const raw = await lab.json<VolumeView>(['volume', 'show', 'raw'])
-  const disk = await lab.must('hd1', ['bash', '-c', `dmsetup remove vsky-${raw.id} vsky-${raw.id}-body vsky-${raw.id}-s0 && for d in /sys/block/sd*; do tail -c +5 $d/device/vpd_pg80 | grep -q ${raw.segments[0]?.legs[0]?.extent ?? '?'} && echo /dev/\${d##*/}; done`])
-  const all = [{ name: 'raw LUN', device: disk.trim() }, ...targets]
+  const all = [{ name: 'raw LUN', device: await bareLun(lab, await volume('raw', 1, false)) }, ...targets]
   await lab.service('mgr1', 'stop') // it would put the taken-down volume right again
-  for (const { device } of all) await lab.must('hd1', ['dd', 'if=/dev/urandom', `of=${device}`, 'bs=1M', 'count=192', 'oflag=direct', 'status=none'], { timeoutMs: 120_000 })
+  for (const { device } of all) await fill(lab, 'hd1', device, FIO_MIB)
   const results = new Map<string, number[]>()
   for (let round = 0; round < rounds; round += 1) {
-    for (const job of jobs) {
+    for (const job of fioJobs) {
       const order = round % 2 === 0 ? all : [...all].reverse()
       for (const { name, device } of order) {
         const key = `${job.name}|${name}`
-        results.set(key, [...results.get(key) ?? [], await fio(lab, 'hd1', device, job)])
+        results.set(key, [...results.get(key) ?? [], (await fio(lab, 'hd1', device, job, seconds)).rate])
       }
     }
     console.log(`round ${round + 1} of ${rounds} done`)
   }
-  const median = (job: Job, name: string): number => quantile(results.get(`${job.name}|${name}`) ?? [], 0.5)
+  const median = (job: FioJob, name: string): number => quantile(results.get(`${job.name}|${name}`) ?? [], 0.5)
   console.log(`\nfio on hd1, ${rounds} rounds of ${seconds} s, O_DIRECT; medians of operations a second, in brackets the ratio to the raw LUN:`)
-  console.log(table(jobs, [
+  console.log(table(fioJobs, [
     { title: 'JOB', of: (job) => job.name }, ...all.map(({ name }) => ({
-      title: name.toUpperCase(), right: true, of: (job: Job) => (name === 'raw LUN' ? median(job, name).toFixed(0) : `${median(job, name).toFixed(0)} (${(median(job, name) / Math.max(1, median(job, 'raw LUN'))).toFixed(2)})`),
+      title: name.toUpperCase(), right: true, of: (job: FioJob) => (name === 'raw LUN' ? median(job, name).toFixed(0) : `${median(job, name).toFixed(0)} (${(median(job, name) / Math.max(1, median(job, 'raw LUN'))).toFixed(2)})`),
     })),
   ]))
-  const small = jobs.filter((job) => job.of === 'write')
+  const small = fioJobs.filter((job) => job.of === 'write')
   console.log('\nWhat remembering changes costs: the rate of 2 legs with it, to that without, of each round:')
   console.log(table(small, [
     { title: 'JOB', of: (job) => job.name },
@@ -106,8 +80,11 @@ async function throughput(lab: Lab): Promise<void> {
   ]))
 }
 
-console.log(`Conditions: ${new Date().toISOString().slice(0, 10)}, ${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, ${(totalmem() / 1024 ** 3).toFixed(0)} GiB, Node ${process.version};`)
-console.log('every host is a user-mode-linux kernel on these same cores, disks in memory: ratios mean something, absolute figures do not.')
+const conditions = [
+  `${new Date().toISOString().slice(0, 10)}, ${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, ${(totalmem() / 1024 ** 3).toFixed(0)} GiB, Node ${process.version}`,
+  'every host is a user-mode-linux kernel on these same cores, disks in memory: ratios mean something, absolute figures do not',
+]
+for (const line of conditions) console.log(line)
 await Lab.down(NAME)
 const stop = (): void => { void Lab.down(NAME).then(() => process.exit(130)) }
 process.once('SIGINT', stop).once('SIGTERM', stop)
@@ -116,6 +93,10 @@ if (process.argv.includes('--repair')) {
   const servers = (at < 0 ? '3,5,8' : process.argv[at + 1] ?? '').split(',').map(Number)
   if (servers.some((count) => !Number.isInteger(count) || count < 3 || count > 12)) throw new Error('--servers takes numbers from 3 to 12 with commas between them')
   await repairBench({ dist, repeats: option('repeats', 10), servers })
+  process.exit(0)
+}
+if (process.argv.includes('--peers')) {
+  await peersBench({ dist, rounds: option('rounds', 5), seconds, repeats: option('repeats', 3), conditions })
   process.exit(0)
 }
 try {

@@ -2,13 +2,16 @@
  * `npm run bench -- --repair`: how long what was lost takes to be whole again, what a copy costs the writers beside it, and how long a
  * writer waits when something fails. Options: --repeats N (10) of each failure, --servers 3,5,8.
  */
-import type { DiskView, EventView, StatusView, VolumeView } from '../lib/api/views.js'
+import type { DiskView, StatusView, VolumeView } from '../lib/api/views.js'
 import { formatSizeRounded } from '../lib/units.js'
 import { table } from '../tools/cli/print.js'
 import { Lab } from '../tools/lab/lab.js'
 import { defaultWish } from '../tools/lab/plan.js'
 import type { LabWish } from '../tools/lab/plan.js'
 import { startWriter } from '../tools/lab/trial.js'
+import { median } from './figures.js'
+import { fio, randomWrite } from './fio.js'
+import { copyRates, fill, lastEvent, scsiDiskOf } from './volumes.js'
 
 const NAME = 'bench'
 const MIB = 1024n * 1024n
@@ -48,7 +51,7 @@ async function loseDisk(lab: Lab): Promise<{ readonly bytes: bigint; readonly se
     await lab.json(['volume', 'create', `b${volume}`, '--size', '256MiB', '--redundancy', '2'])
     const head = volume % 2 === 0 ? 'hd1' : 'hd2'
     await lab.json(['volume', 'attach', `b${volume}`, '--host', head])
-    await fill(lab, head, `b${volume}`, 256)
+    await fill(lab, head, `/dev/vsky/b${volume}`, 256)
   }
   const [fullest] = (await lab.json<readonly DiskView[]>(['disk', 'list'])).map((disk) => ({ disk, used: BigInt(disk.bytes) - BigInt(disk.freeBytes) })).sort((a, b) => Number(b.used - a.used))
   const from = performance.now()
@@ -58,48 +61,33 @@ async function loseDisk(lab: Lab): Promise<{ readonly bytes: bigint; readonly se
   return { bytes: fullest?.used ?? 0n, seconds: (performance.now() - from) / 1000 }
 }
 
-/** What was never written needs no copy. */
-async function fill(lab: Lab, head: string, volume: string, mebibytes: number): Promise<void> {
-  await lab.must(head, ['dd', 'if=/dev/zero', `of=/dev/vsky/${volume}`, 'bs=1M', `count=${mebibytes}`, 'oflag=direct', 'status=none'], { timeoutMs: 120_000 })
-}
-
 async function copyRate(lab: Lab): Promise<string> {
   const view = await lab.json<VolumeView>(['volume', 'create', 'raw', '--size', '512MiB', '--redundancy', '2'])
   await lab.json(['volume', 'attach', 'raw', '--host', 'hd1'])
-  await fill(lab, 'hd1', 'raw', 512)
-  const disks = await Promise.all((view.segments[0]?.legs ?? []).map((leg) => lab.must('hd1', ['bash', '-c', `for d in /sys/block/sd*; do tail -c +5 $d/device/vpd_pg80 | grep -q ${leg.extent} && echo /dev/\${d##*/}; done; true`])))
+  await fill(lab, 'hd1', '/dev/vsky/raw', 512)
+  const disks = await Promise.all((view.segments[0]?.legs ?? []).map((leg) => scsiDiskOf(lab, 'hd1', leg.extent)))
   const rates: number[] = []
   for (let round = 0; round < 3; round += 1) {
     const from = performance.now()
-    await lab.must('hd1', ['dd', `if=${disks[0]?.trim() ?? ''}`, 'of=/dev/null', 'bs=512K', 'iflag=direct', 'status=none'])
-    await lab.must('hd1', ['dd', 'if=/dev/zero', `of=${disks[1]?.trim() ?? ''}`, 'bs=512K', 'count=128', 'oflag=direct', 'status=none'])
+    await lab.must('hd1', ['dd', `if=${disks[0] ?? ''}`, 'of=/dev/null', 'bs=512K', 'iflag=direct', 'status=none'])
+    await lab.must('hd1', ['dd', 'if=/dev/zero', `of=${disks[1] ?? ''}`, 'bs=512K', 'count=128', 'oflag=direct', 'status=none'])
     rates.push(64 / ((performance.now() - from) / 1000)) // read here, written there: what a copy of 64 MiB takes when each waits for the other
   }
   const leg = view.segments[0]?.legs[1]
-  const known = (await lab.json<readonly EventView[]>(['event', 'list', '--limit', '1'])).at(-1)?.seq ?? 0
+  const known = await lastEvent(lab)
   await lab.json(['disk', 'fail', `${leg?.host ?? ''}:${leg?.device ?? ''}`])
   await pause(500)
   await healthy(lab)
-  const events = (await lab.json<readonly EventView[]>(['event', 'list', '--after', String(known), '--limit', '200']))
-  const spans = events.filter((event) => event.kind === 'copy begins').map((begin) => {
-    const segment = /segment \d+/.exec(begin.text)?.[0] ?? ''
-    const end = events.find((event) => event.kind === 'leg in sync' && event.seq > begin.seq && event.text.startsWith(`${segment}:`))
-    return 64 / (((end?.atMs ?? begin.atMs) - begin.atMs) / 1000)
-  })
-  const middle = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
-  return `raw copy between two LUNs ${middle(rates).toFixed(0)} MiB/s; resync of a segment ${middle(spans).toFixed(0)} MiB/s, layouts included: ${(middle(spans) / Math.max(1, middle(rates))).toFixed(2)} of it`
+  const spans = await copyRates(lab, 'raw', known, view.segments[0]?.bytes ?? 0n)
+  return `raw copy between two LUNs ${median(rates).toFixed(0)} MiB/s; resync of a segment ${median(spans).toFixed(0)} MiB/s, layouts included: ${(median(spans) / Math.max(1, median(rates))).toFixed(2)} of it`
 }
 
 /** 99th percentile of a write, ms: idle, and while the same volume is being copied. */
 async function writersBeside(lab: Lab): Promise<string> {
   const view = await lab.json<VolumeView>(['volume', 'create', 'busy', '--size', '512MiB', '--redundancy', '2'])
   await lab.json(['volume', 'attach', 'busy', '--host', 'hd1'])
-  await fill(lab, 'hd1', 'busy', 512)
-  const p99 = async (): Promise<number> => {
-    const text = await lab.must('hd1', ['fio', '--name=j', '--filename=/dev/vsky/busy', '--direct=1', '--ioengine=libaio', '--runtime=5', '--time_based', '--size=192M', '--output-format=json', '--thread', '--rw=randwrite', '--bs=4k', '--iodepth=4'], { timeoutMs: 60_000 })
-    const parsed = JSON.parse(text.slice(text.indexOf('{'))) as { jobs: readonly { write: { clat_ns: { percentile: Record<string, number> } } }[] }
-    return (parsed.jobs[0]?.write.clat_ns.percentile['99.000000'] ?? 0) / 1e6
-  }
+  await fill(lab, 'hd1', '/dev/vsky/busy', 512)
+  const p99 = async (): Promise<number> => (await fio(lab, 'hd1', '/dev/vsky/busy', randomWrite(4), 5)).p99Ms
   const idle = await p99()
   const leg = view.segments[0]?.legs[1]
   await lab.json(['disk', 'fail', `${leg?.host ?? ''}:${leg?.device ?? ''}`])
@@ -151,7 +139,7 @@ export async function repairBench({ dist, repeats, servers }: RepairBenchOptions
   const waits = await inLab(dist, { storage: 4, heads: 1 }, (lab) => stalls(lab, repeats))
   console.log(`\nLongest wait of a writer (4k, synchronous), ${repeats} times each, ms:`)
   console.log(table(waits, [
-    { title: 'WHEN', of: (each) => each.kind }, { title: 'MEDIAN', of: (each) => String([...each.values].sort((a, b) => a - b)[Math.floor(each.values.length / 2)] ?? 0), right: true },
+    { title: 'WHEN', of: (each) => each.kind }, { title: 'MEDIAN', of: (each) => String(median(each.values)), right: true },
     { title: 'WORST', of: (each) => String(Math.max(...each.values)), right: true },
   ]))
 }

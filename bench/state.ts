@@ -11,7 +11,7 @@ import { apiMethods } from '../lib/api/methods.js'
 import { table } from '../tools/cli/print.js'
 import { PostgresServer } from '../tools/lab/postgres-server.js'
 import { median, option } from './figures.js'
-import { certify, fill, start } from './large.js'
+import { certify, fill, someCluster, start } from './large.js'
 import type { Managed, Place } from './large.js'
 
 async function callsPerSecond({ client }: Managed, callers: number, forS: number): Promise<number> {
@@ -46,7 +46,7 @@ try {
     }
   }
   for (const manager of managers) await manager.stop()
-  await fill(dir, places.volumes, volumes)
+  await fill(dir, places.volumes, someCluster(volumes))
   for (let round = 0; round < rounds; round += 1) {
     for (const engine of [0, 1] as const) {
       const place = places.volumes[engine]

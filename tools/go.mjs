@@ -199,7 +199,7 @@ const verbs = {
     handOver(join(top, 'dist/test/sim/mutants-main.js'), args)
   },
   bench() {
-    const alone = ['rpc', 'placement', 'state', 'clients'].find((name) => args.includes(`--${name}`)) // no kernels in these
+    const alone = ['rpc', 'placement', 'state', 'clients', 'scale'].find((name) => args.includes(`--${name}`)) // no kernels in these
     if (alone !== undefined) {
       if (alone === 'state') debianPackages(testPackages, 'the benchmark of the state')
       build()
@@ -208,6 +208,7 @@ const verbs = {
     }
     const obstacle = labObstacle()
     if (obstacle !== '') fail(`the benchmark can't run here: ${obstacle}`)
+    if (args.includes('--peers')) debianPackages({ drbdadm: 'drbd-utils' }, 'the comparison with DRBD')
     build()
     handOver(join(top, 'dist/bench/main.js'), args)
   },

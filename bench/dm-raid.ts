@@ -1,0 +1,56 @@
+/** raid1 of the kernel's md code (dm-raid), made by hand over two LUNs, its metadata in front of the data on each. */
+import type { Lab } from '../tools/lab/lab.js'
+
+const NAME = 'peer-raid'
+const META_MIB = 4
+const SECTORS = 2048
+
+export interface DmRaid {
+  readonly device: string
+  readonly mebibytes: number
+  /** After a LUN was away and is back. */
+  revive(): Promise<void>
+  whole(timeoutMs?: number): Promise<void>
+  /** Copies all of it to the second LUN anew; gives the seconds that took. */
+  copyAll(): Promise<number>
+}
+
+export async function startRaid(lab: Lab, host: string, luns: readonly [string, string], lunMebibytes: number): Promise<DmRaid> {
+  const mebibytes = lunMebibytes - META_MIB
+  const legs = luns.map((_, index) => `/dev/mapper/${NAME}-m${index} /dev/mapper/${NAME}-d${index}`).join(' ')
+  const table = (...options: readonly string[]): string => `0 ${mebibytes * SECTORS} raid raid1 ${options.length + 3} 0 ${options.join(' ')} region_size 1024 2 ${legs}`
+  const dm = (...args: readonly string[]): Promise<string> => lab.must(host, ['dmsetup', ...args])
+  async function whole(timeoutMs = 180_000): Promise<void> {
+    const until = performance.now() + timeoutMs
+    for (;;) {
+      const status = await dm('status', NAME)
+      if (/ raid1 2 AA \S+ idle /.test(status)) return
+      if (performance.now() > until) throw new Error(`dm-raid is ${status.trim()} after ${timeoutMs / 1000} s`)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+
+  await lab.must(host, ['modprobe', '-a', 'dm_raid', 'raid1'])
+  for (const [index, lun] of luns.entries()) {
+    await dm('create', `${NAME}-m${index}`, '--table', `0 ${META_MIB * SECTORS} linear ${lun} 0`)
+    await dm('create', `${NAME}-d${index}`, '--table', `0 ${mebibytes * SECTORS} linear ${lun} ${META_MIB * SECTORS}`)
+    await lab.must(host, ['dd', 'if=/dev/zero', `of=/dev/mapper/${NAME}-m${index}`, 'bs=1M', `count=${META_MIB}`, 'oflag=direct', 'status=none'])
+  }
+  await dm('create', NAME, '--table', table('sync'))
+  await whole()
+  return {
+    device: `/dev/mapper/${NAME}`, mebibytes, whole,
+    async revive() {
+      await dm('suspend', '--noflush', '--nolockfs', NAME)
+      await dm('resume', NAME)
+    },
+    async copyAll() {
+      const from = performance.now()
+      await dm('load', NAME, '--table', table('rebuild', '1'))
+      await dm('suspend', NAME)
+      await dm('resume', NAME)
+      await whole()
+      return (performance.now() - from) / 1000
+    },
+  }
+}
