@@ -38,11 +38,12 @@ export function someCluster(volumes: number): Cluster {
 
 const hex = (kind: string, number: number): string => `${kind}${number.toString(16).padStart(31, '0')}`
 const named = (prefix: string, count: number): readonly string[] => Array.from({ length: count }, (_, at) => `${prefix}${at + 1}`)
-const hostsOf = ({ servers, heads }: Cluster): readonly string[] => [...named('st', servers), ...named('hd', heads)]
+export const hostsOf = ({ servers, heads }: Cluster): readonly string[] => [...named('st', servers), ...named('hd', heads)]
 
 type Row = Readonly<Record<string, string | number>>
 
-function* rowsOf(cluster: Cluster): Generator<readonly [string, Row]> {
+/** Rows of every table, each after those that it names. */
+export function* rowsOf(cluster: Cluster): Generator<readonly [string, Row]> {
   const { servers, disksEach, heads, volumes, segmentsEach } = cluster
   const disks = servers * disksEach
   for (const [at, name] of hostsOf(cluster).entries()) {
@@ -61,12 +62,16 @@ function* rowsOf(cluster: Cluster): Generator<readonly [string, Row]> {
     }]
   }
   for (let at = 0; at < volumes * segmentsEach; at += 1) yield ['segments', { volume: hex('a', Math.floor(at / segmentsEach)), idx: at % segmentsEach, first_byte: (at % segmentsEach) * EXTENT, bytes: EXTENT, generation: 1, spare: 0 }]
+  const luns = new Map<number, number>()
   for (let at = 0; at < volumes * segmentsEach; at += 1) {
     for (let slot = 0; slot < LEGS; slot += 1) {
       const disk = (at + slot * disksEach) % disks
+      const server = Math.floor(disk / disksEach)
+      const lun = (luns.get(server) ?? 0) + 1
+      luns.set(server, lun)
       yield ['extents', {
-        id: hex('e', at * LEGS + slot), disk: hex('d', disk), host: `st${Math.floor(disk / disksEach) + 1}`, volume: hex('a', Math.floor(at / segmentsEach)), segment: at % segmentsEach, slot, bytes: EXTENT,
-        lun: at, state: 'ready', leg: 'insync', stale_since: 0, retry_at: 0, doubt: 0, since: 0,
+        id: hex('e', at * LEGS + slot), disk: hex('d', disk), host: `st${server + 1}`, volume: hex('a', Math.floor(at / segmentsEach)), segment: at % segmentsEach, slot, bytes: EXTENT,
+        lun, state: 'ready', leg: 'insync', stale_since: 0, retry_at: 0, doubt: 0, since: 0,
       }]
     }
   }

@@ -2,7 +2,7 @@
 // packages, compiled code), says in one line each what it does, and hands over. What is there already is skipped without a word.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -115,6 +115,14 @@ function labObstacle() {
   return ''
 }
 
+// Branches of a room that some test went through, of all that it has; in brackets the files with the most that none did.
+function coverageOf(room, summary) {
+  const files = Object.entries(summary).filter(([path]) => path.startsWith(join(top, `${room}/`))).map(([path, { branches }]) => ({ path: path.slice(top.length + 1), ...branches }))
+  const sum = (what) => files.reduce((all, file) => all + file[what], 0)
+  const worst = files.sort((a, b) => (b.total - b.covered) - (a.total - a.covered)).slice(0, 5).map((file) => `${file.path} ${file.total - file.covered}`)
+  return `${room.padEnd(8)} ${(sum('covered') / Math.max(1, sum('total')) * 100).toFixed(1)} % of ${sum('total')} branches (${worst.join(', ')})`
+}
+
 // Every kind of fault comes in these; the long runs are by hand.
 const shortThrash = ['--seed', '2912', '--faults', '26', '--minutes', '9', '--all', '--lab', 't-thrash']
 
@@ -194,6 +202,20 @@ const verbs = {
     build()
     handOver(join(top, 'dist/test/sim/kills-main.js'), args)
   },
+  coverage() {
+    const missing = debianPackages(testPackages, 'the unit tests')
+    if (missing.length > 0) fail(`they would not run whole: ${missing.join(' ')}`)
+    build()
+    const folder = join(top, 'coverage')
+    rmSync(folder, { recursive: true, force: true })
+    const env = { ...process.env, NODE_V8_COVERAGE: join(folder, 'raw') }
+    step('unit and property tests', bin('mocha'), [], { env })
+    step('simulated clusters', process.execPath, ['--enable-source-maps', 'dist/test/sim/main.js', '--seed', '3000', '--seeds', '20', '--processes', '2', '--ticks', '40', '--faults', 'any'], { env })
+    step('report', bin('c8'), ['report', '--temp-directory', join(folder, 'raw'), '--reports-dir', folder, '-r', 'json-summary', '-r', 'html', '--exclude-after-remap', '--include', '{manager,agent,lib}/**'])
+    const summary = JSON.parse(readFileSync(join(folder, 'coverage-summary.json'), 'utf8'))
+    for (const room of ['manager', 'agent', 'lib']) say(coverageOf(room, summary))
+    say('line by line: coverage/index.html')
+  },
   'sim:mutants'() {
     build()
     handOver(join(top, 'dist/test/sim/mutants-main.js'), args)
@@ -203,7 +225,7 @@ const verbs = {
     if (alone !== undefined) {
       if (alone === 'state') debianPackages(testPackages, 'the benchmark of the state')
       build()
-      handOver(join(top, `dist/bench/${alone}.js`), args)
+      handOver(join(top, alone === 'scale' ? 'dist/test/scale/main.js' : `dist/bench/${alone}.js`), args)
       return
     }
     const obstacle = labObstacle()
@@ -215,6 +237,6 @@ const verbs = {
 }
 
 checkNode()
-if (!Object.hasOwn(verbs, verb)) fail(`usage: npm run ok | npm test | npm run demo | npm run lab -- … | npm run lab:thrash -- … | npm run lab:managers | npm run sim -- … | npm run sim:kills | npm run sim:mutants | npm run bench | npm run docs | npm run fuzz`)
+if (!Object.hasOwn(verbs, verb)) fail(`usage: npm run ok | npm test | npm run demo | npm run lab -- … | npm run lab:thrash -- … | npm run lab:managers | npm run sim -- … | npm run sim:kills | npm run sim:mutants | npm run bench | npm run coverage | npm run docs | npm run fuzz`)
 npmPackages()
 verbs[verb]()
