@@ -5,6 +5,7 @@
 import type {
   Chap, DiskPrepare, DiskSeen, ExtentSeen, ExtentsEnsure, ExtentsRemove, ForeignSeen, VolumeMend, VolumeSeen, VolumeWanted,
 } from '../lib/wire/agent.js'
+import type { MadeAt } from './storage/newer.js'
 
 /** Throws `stale epoch` when a newer manager has been heard of. Called right before every step that can't be taken back. */
 export type StillMine = () => void
@@ -19,9 +20,9 @@ export interface StorageRole {
   observe(): Promise<{ readonly disks: readonly DiskSeen[]; readonly extents: readonly ExtentSeen[]; readonly foreign: readonly ForeignSeen[] }>
   prepareDisk(wanted: Pick<DiskPrepare, 'disk' | 'device' | 'force'>, stillMine: StillMine): Promise<DiskSeen>
   releaseDisk(disk: string, stillMine: StillMine): Promise<void>
-  ensureExtents(extents: ExtentsEnsure['extents'], chap: readonly Chap[], stillMine: StillMine): Promise<{ target: string; addresses: readonly string[] }>
+  ensureExtents(extents: ExtentsEnsure['extents'], chap: readonly Chap[], stillMine: StillMine, made?: MadeAt): Promise<{ target: string; addresses: readonly string[] }>
   removeExtents(extents: ExtentsRemove['extents'], stillMine: StillMine): Promise<void>
-  banInitiator(initiator: string, stillMine: StillMine): Promise<void>
+  banInitiator(initiator: string, stillMine: StillMine, made?: MadeAt): Promise<void>
   /** The path of an extent's logical volume when it is on this host; for a head that is its leg's storage server too. */
   localDevice(extent: string): Promise<string | undefined>
 }

@@ -7,6 +7,7 @@ import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
 import { agentMethods } from '../../lib/wire/agent.js'
 import type { Observation, Recollection } from '../../lib/wire/agent.js'
 import type { HeadRole, StillMine, StorageRole } from '../roles.js'
+import type { MadeAt } from '../storage/newer.js'
 import type { Epochs } from './epoch.js'
 import type { Journal } from './journal.js'
 
@@ -125,10 +126,10 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
     }],
     order(m.prepareDisk, ({ disk }) => `disk ${disk}`, (params, stillMine) => storage().prepareDisk(params, stillMine)),
     order(m.releaseDisk, ({ disk }) => `disk ${disk}`, async ({ disk }, stillMine) => { await storage().releaseDisk(disk, stillMine); return {} }),
-    order(m.ensureExtents, () => 'extents', ({ extents, chap }, stillMine) => storage().ensureExtents(extents, chap, stillMine)),
+    order(m.ensureExtents, () => 'extents', (params, stillMine) => storage().ensureExtents(params.extents, params.chap, stillMine, madeAt(params))),
     // Overwriting takes minutes, and what is wanted elsewhere meanwhile must not wait for it; the role keeps the two apart.
     order(m.removeExtents, ({ extents }) => `removal of ${extents.map((each) => each.extent).sort()[0] ?? 'nothing'}`, async ({ extents }, stillMine) => { await storage().removeExtents(extents, stillMine); return {} }),
-    order(m.banInitiator, ({ initiator }) => `initiator ${initiator}`, async ({ initiator }, stillMine) => { await storage().banInitiator(initiator, stillMine); return {} }),
+    order(m.banInitiator, ({ initiator }) => `initiator ${initiator}`, async (params, stillMine) => { await storage().banInitiator(params.initiator, stillMine, madeAt(params)); return {} }),
     order(m.attachVolume, ({ volume }) => `volume ${volume.volume}`, ({ volume }, stillMine) => head().attachVolume(volume, stillMine), ({ volume }) => { head().heed?.(volume) }),
     order(m.mendVolume, ({ volume }) => `volume ${volume}`, (params, stillMine) => head().mendVolume(params, stillMine)),
     order(m.detachVolume, ({ volume }) => `volume ${volume}`, async (params, stillMine) => { await head().detachVolume(params, stillMine); return {} }),
@@ -149,4 +150,9 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
       throw new Fault('agent failed', `${name} failed on ${options.host}: ${messageOf(thrown)} (log id ${context.requestId})`, { cause: thrown })
     }
   }
+}
+
+/** Undefined for an order of a manager that does not number them. */
+function madeAt({ epoch, order }: { readonly epoch: number; readonly order?: number | undefined }): MadeAt | undefined {
+  return order === undefined ? undefined : { epoch, order }
 }

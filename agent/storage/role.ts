@@ -14,6 +14,7 @@ import type { TargetTree } from '../lio/target.js'
 import { createLvm, lvPath } from '../lvm/lvm.js'
 import type { PoolReport } from '../lvm/report.js'
 import type { StorageRole } from '../roles.js'
+import { createNewer } from './newer.js'
 import { createPools, LEAVING } from './pools.js'
 import type { Pools } from './pools.js'
 import { openRecord } from './record.js'
@@ -92,6 +93,7 @@ export function storageRole({ initiator: self, target, addresses, record, pools,
     const gone = extents.find((each) => doomed.has(each.extent))
     if (gone) throw new Fault('agent failed', `extent ${gone.extent} was removed by a later order`)
   }
+  const newer = createNewer()
   const stopping = new AbortController()
   let later: Promise<void> = Promise.resolve()
 
@@ -119,7 +121,7 @@ export function storageRole({ initiator: self, target, addresses, record, pools,
     },
     prepareDisk: ({ disk, device, force }, stillMine) => pools.prepare(disk, device, force, stillMine),
     releaseDisk: (disk, stillMine) => pools.release(disk, stillMine),
-    async ensureExtents(extents, chap, stillMine) {
+    async ensureExtents(extents, chap, stillMine, made) {
       const byDisk = groupByDisk(extents)
       for (const disk of byDisk.keys()) if (record.deviceOf(disk) === undefined) throw new Fault('unknown disk', `disk ${disk} is not one of this server's`)
       refuseDoomed(extents)
@@ -127,6 +129,8 @@ export function storageRole({ initiator: self, target, addresses, record, pools,
       await oneAtATime(async () => {
         stillMine()
         refuseDoomed(extents)
+        newer.refuseOlder(extents, made) // it may have waited for space meanwhile
+        newer.ensured(extents, made)
         await record.change((draft) => {
           for (const each of chap) draft.chap.set(each.initiator, each)
           for (const extent of extents) draft.extents.set(extent.extent, extent)
@@ -154,8 +158,9 @@ export function storageRole({ initiator: self, target, addresses, record, pools,
       }))
       if (failures.length > 0) throw new Fault('agent failed', failures.join('; '))
     },
-    banInitiator: (initiator, stillMine) => oneAtATime(async () => {
+    banInitiator: (initiator, stillMine, made) => oneAtATime(async () => {
       stillMine()
+      newer.banned(initiator, made)
       await record.change((draft) => {
         for (const [id, extent] of draft.extents) draft.extents.set(id, { ...extent, initiators: extent.initiators.filter((each) => each !== initiator) })
         draft.chap.delete(initiator)

@@ -18,6 +18,9 @@ const generation = int({ max: 2 ** 40 })
 /** `epoch`: the manager's term. `op`: names the operation in both logs and in the agent's journal. */
 const header = { epoch: int({ min: 1 }), op: text({ min: 1, max: 64, pattern: /^[A-Za-z0-9._:-]+$/ }) } as const
 
+/** Orders about who is let in carry a number of their manager's, drawn before it looked what they should say: calls may overtake each other. */
+const numbered = { order: optional(int({ min: 1 })) } as const
+
 /** Characters that LVM takes in a tag, and no more of them than it takes together with the tag's name. */
 const legNote = text({ max: 960, pattern: /^[A-Za-z0-9_+.=:-]*$/, describe: 'at most 960 letters, digits and _ + . = : -' })
 
@@ -236,14 +239,14 @@ export const agentMethods = {
   releaseDisk: method('agent.disk.release', 'Gives a disk back: removes its empty volume group and label', record({ ...header, disk: id }), done),
   ensureExtents: method('agent.extent.ensure',
     'Makes these extents exist (zeroed, tagged), exports each as its LUN, and lets in exactly the listed initiators',
-    record({ ...header, extents: list(extentWanted), chap: list(chap) }),
+    record({ ...header, ...numbered, extents: list(extentWanted), chap: list(chap) }),
     record({ target: iqn, addresses: list(address) })),
   removeExtents: method('agent.extent.remove',
     'Takes these extents off the wire, overwrites them with zeros and removes them; an absent one is already removed',
     record({ ...header, extents: list(record({ extent: id, disk: id })) }), done),
   banInitiator: method('agent.initiator.ban',
     'Removes an initiator from every export and ends its session. Answers only when it is certain that it can write no more',
-    record({ ...header, initiator: iqn }), done),
+    record({ ...header, ...numbered, initiator: iqn }), done),
   attachVolume: method('agent.volume.attach',
     'Makes the volume exist on this head exactly as said, or changes its layout while it is in use', record({ ...header, volume: volumeWanted }), volumeSeen),
   mendVolume: method('agent.volume.mend',

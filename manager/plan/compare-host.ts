@@ -11,7 +11,7 @@ export interface HostWanted {
   readonly planned?: ReadonlySet<string>
   /** Extents whose removal is decided. */
   readonly dropping: readonly { readonly extent: string; readonly disk: string }[]
-  /** Volumes that the database knows, with the attachment that this host may have (0: none). */
+  /** Of the volumes that the host tells of, those that the database knows, with the attachment that this host may have (0: none). */
   readonly volumes: ReadonlyMap<string, { readonly name: string; readonly attachEpoch: number; readonly attachedHere: boolean }>
 }
 

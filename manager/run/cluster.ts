@@ -51,6 +51,12 @@ export interface Cluster {
   readonly shunned: Map<string, number>
   /** Incarnations of agents that have taken this manager's epoch. */
   readonly fenced: Map<string, string>
+  /** Of volumes that are up, by volume: a digest of what their heads told, when a turn last found nothing to do about it. */
+  readonly judged: Map<string, string>
+  /** When the turns of all volumes of a head were last begun, by the monotonic clock. */
+  readonly lookedOver: Map<string, number>
+  /** Numbers for orders about who is let in, each larger than all before it. Drawn before the database is asked what the order should say. */
+  readonly nextOrder: () => number
   /** One at a time per key. */
   readonly exclusively: <T>(key: string, work: () => Promise<T>) => Promise<T>
 }

@@ -6,9 +6,10 @@ import { Fault } from '../../lib/faults.js'
 import { agentMethods } from '../../lib/wire/agent.js'
 import type { Chap, ExtentWanted } from '../../lib/wire/agent.js'
 import { extentWanted, headOf } from '../plan/exports.js'
-import type { ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
-import { allHosts, lostDisks } from '../store/hosts.js'
-import { droppingOnHost, extentsOf, extentsOnHost, removeExtent, segmentsOf, volumeById } from '../store/volumes.js'
+import type { ExtentRow, HostRow } from '../state/rows.js'
+import { lostDisks } from '../store/hosts.js'
+import { extentsBeside, hostsNamed, segmentsOfAll, volumesOfAll, volumesWithExtentsOn } from '../store/lists.js'
+import { droppingOnHost, extentsOf, removeExtent, segmentsOf } from '../store/volumes.js'
 import { AgentSilent } from './agents.js'
 import { online, whileHeard } from './cluster.js'
 import type { Cluster } from './cluster.js'
@@ -17,6 +18,8 @@ import type { Cluster } from './cluster.js'
 const BATCH = 64
 
 export interface WantedOnHost {
+  /** Number of an order that says this. */
+  readonly order: number
   readonly extents: readonly ExtentWanted[]
   readonly chap: readonly Chap[]
 }
@@ -26,29 +29,32 @@ export interface WantedOnHost {
  * the former: its own turn makes them, and answers for them.
  */
 export async function wantedOnHost(cluster: Cluster, host: string, onlyVolume?: string): Promise<WantedOnHost> {
+  const order = cluster.nextOrder()
   const db = cluster.store.read
-  const hosts = new Map((await allHosts(db)).map((each) => [each.name, each]))
-  const volumes = new Map<string, { volume: VolumeRow; segments: ReadonlyMap<number, SegmentRow>; legs: readonly ExtentRow[] } | undefined>()
-  const extents: ExtentWanted[] = []
-  const heads = new Map<string, HostRow>()
   // What stands on a disk that is lost can't be made to be anything; it must not keep the rest of the server from being put right.
   const lost = await lostDisks(db, host)
-  for (const extent of await extentsOnHost(db, host)) {
-    if (extent.state === 'ready' && lost.has(extent.disk)) continue
-    if (extent.state === 'dropping' || (onlyVolume === undefined ? extent.state === 'planned' : extent.volume !== onlyVolume)) continue
-    if (!volumes.has(extent.volume)) {
-      const volume = await volumeById(db, extent.volume)
-      volumes.set(extent.volume, volume && { volume, segments: new Map((await segmentsOf(db, extent.volume)).map((each) => [each.index, each])), legs: await extentsOf(db, extent.volume) })
+  const ids = onlyVolume === undefined ? await volumesWithExtentsOn(db, host) : [onlyVolume]
+  const volumes = new Map((await volumesOfAll(db, ids)).map((volume) => [volume.id, volume]))
+  const hosts = await hostsNamed(db, [...new Set([host, ...[...volumes.values()].map(headOf)])].filter((name) => name !== ''))
+  const segments = await segmentsOfAll(db, ids)
+  // Legs last: one that is left behind meanwhile may be taken for worse than its tag says, and never for better.
+  const beside = await extentsBeside(db, host, ids)
+  const extents: ExtentWanted[] = []
+  const heads = new Map<string, HostRow>()
+  for (const [id, volume] of volumes) {
+    const mine = segments.get(id) ?? []
+    const head = hosts.get(headOf(volume))
+    for (const segment of mine) {
+      const legs = beside.get(`${id}/${segment.index}`) ?? []
+      for (const extent of legs.filter((leg) => leg.host === host)) {
+        if ((extent.state === 'ready' && lost.has(extent.disk)) || (onlyVolume === undefined && extent.state === 'planned')) continue
+        const wanted = extentWanted(volume, segment, extent, head?.initiator, { segments: mine.length, legs, bootId: hosts.get(host)?.bootId ?? '' })
+        if (head && wanted.initiators.length > 0) heads.set(head.name, head)
+        extents.push(wanted)
+      }
     }
-    const known = volumes.get(extent.volume)
-    const segment = known?.segments.get(extent.segment)
-    if (!known || !segment) continue
-    const head = hosts.get(headOf(known.volume))
-    const wanted = extentWanted(known.volume, segment, extent, head?.initiator, { segments: known.segments.size, legs: known.legs, bootId: hosts.get(host)?.bootId ?? '' })
-    if (head && wanted.initiators.length > 0) heads.set(head.name, head)
-    extents.push(wanted)
   }
-  return { extents, chap: [...heads.values()].map((head) => ({ initiator: head.initiator, user: head.chapUser, password: head.chapPassword })) }
+  return { order, extents, chap: [...heads.values()].map((head) => ({ initiator: head.initiator, user: head.chapUser, password: head.chapPassword })) }
 }
 
 /** Makes the host hold what it should of one volume. Throws Fault or AgentSilent, that also as soon as it counts as silent. */
@@ -64,7 +70,7 @@ export async function pushVolume(cluster: Cluster, host: HostRow, volume: string
  */
 export async function pushNotes(cluster: Cluster, volume: string): Promise<readonly number[]> {
   const good = (await extentsOf(cluster.store.read, volume)).filter((extent) => extent.leg === 'insync')
-  const hosts = new Map((await allHosts(cluster.store.read)).map((each) => [each.name, each]))
+  const hosts = await hostsNamed(cluster.store.read, [...new Set(good.map((extent) => extent.host))])
   const confirmed = new Set<string>()
   await Promise.all([...new Set(good.map((extent) => extent.host))].map(async (name) => {
     const host = hosts.get(name)
@@ -85,17 +91,17 @@ export async function pushChosen(cluster: Cluster, host: HostRow, choose: (wante
   return cluster.exclusively(`exports ${host.name}`, async () => {
     const wanted = await wantedOnHost(cluster, host.name)
     const chosen = choose(wanted)
-    await send(cluster, host, { extents: chosen, chap: wanted.chap })
+    await send(cluster, host, { ...wanted, extents: chosen })
     return chosen.length
   })
 }
 
-async function send(cluster: Cluster, host: HostRow, { extents, chap }: WantedOnHost): Promise<void> {
+async function send(cluster: Cluster, host: HostRow, { order, extents, chap }: WantedOnHost): Promise<void> {
   for (let at = 0; at < extents.length; at += BATCH) {
     const batch = extents.slice(at, at + BATCH)
     const initiators = new Set(batch.flatMap((extent) => extent.initiators))
     await cluster.agents.call(host, agentMethods.ensureExtents,
-      { extents: batch, chap: chap.filter((each) => initiators.has(each.initiator)) }, { timeoutMs: 90_000 })
+      { order, extents: batch, chap: chap.filter((each) => initiators.has(each.initiator)) }, { timeoutMs: 90_000 })
   }
 }
 

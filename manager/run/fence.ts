@@ -54,7 +54,7 @@ async function shutOut(cluster: Cluster, facts: VolumeFacts, initiator: string):
       return
     }
     try {
-      await cluster.agents.call(host, agentMethods.banInitiator, { initiator }, { timeoutMs: 15_000 })
+      await cluster.agents.call(host, agentMethods.banInitiator, { initiator, order: cluster.nextOrder() }, { timeoutMs: 15_000 })
     } catch (thrown) {
       if (thrown instanceof Fault && thrown.fault === 'stale epoch') throw thrown
       refusals.set(name, messageOf(thrown))

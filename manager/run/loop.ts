@@ -76,8 +76,10 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
     repair: gated(() => repairTurn(cluster)),
     spare: gated((id) => spareTurn(cluster, id)),
   }, { clock, log, onEpochLost: options.onEpochLost })
+  let orders = 0
   const cluster: Cluster = {
-    ...options, startedAt: clock.nowMs(), presence, work, audit: createAuditTrail(options), seen: new Map(), foreign: new Map(), fenced: new Map(), waiting: new Map(), triedAgain: new Map(), shunned: new Map(), leaving: new Set(), readErrors: new Map(), progress: createProgress(), settled: createSettled(), exclusively: createExclusively(),
+    ...options, startedAt: clock.nowMs(), presence, work, audit: createAuditTrail(options), seen: new Map(), foreign: new Map(), fenced: new Map(), waiting: new Map(), triedAgain: new Map(), shunned: new Map(), leaving: new Set(), lookedOver: new Map(), judged: new Map(), readErrors: new Map(), progress: createProgress(), settled: createSettled(), exclusively: createExclusively(),
+    nextOrder: () => { orders += 1; return orders },
   }
   const untold: PresenceChange[] = []
   const watching = guarded(() => patiently(() => watchPresence(cluster, untold, stopping.signal)))

@@ -83,6 +83,11 @@ export async function volumesOfAll(db: Reader, ids: readonly string[]): Promise<
   return (await inChunks(db, `select * from volumes where id in (${MARKS})`, ids)).map(volumeOf)
 }
 
+/** Ids of the volumes that have live extents on a host. */
+export async function volumesWithExtentsOn(db: Reader, host: string): Promise<readonly string[]> {
+  return (await db.all(`select distinct volume from extents where host = ? and state <> 'dropping' order by volume`, [host])).map((row) => textOf(row, 'volume'))
+}
+
 /** Hosts by their names. */
 export async function hostsNamed(db: Reader, names: readonly string[]): Promise<ReadonlyMap<string, HostRow>> {
   return new Map((await inChunks(db, `select * from hosts where name in (${MARKS})`, names)).map(hostOf).map((host) => [host.name, host]))
