@@ -10,26 +10,30 @@ import { headOf } from '../plan/exports.js'
 import type { DiskRow, HostRow } from '../state/rows.js'
 import { allDisks, findHost, setDiskState, updateDisk } from '../store/hosts.js'
 import { loadSettings } from '../store/settings.js'
-import { allVolumes, extentsOnHost, volumeById, volumesOnHead } from '../store/volumes.js'
+import { volumesOfAll } from '../store/lists.js'
+import { extentsOnHost, volumeById, volumesOnHead } from '../store/volumes.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { pushChosen, pushNotes, wantedOnHost } from './exports.js'
-import { noteSeen } from './up.js'
+import { isCalm, isJudged, noteSeen } from './up.js'
 import type { Next } from './work.js'
 
 /** How often the disks of a living host are looked at without a reason, ms: shows cleaning progress and silent loss. */
 const LOOK_AGAIN_MS = 30_000
 /** How often a head with attached volumes is looked at, ms. */
 const WATCH_MS = 1000
-/** The same when nothing is being copied and nothing waits: events tell the rest, ms. */
+/** The same when nothing is being copied and nothing waits: events tell the rest, ms. And so much more for each volume there: to tell of it takes the head's time, and ours. */
 const CALM_MS = 4000
+const CALM_EACH_MS = 20
+/** How often the turns of all volumes of a head begin without a reason, ms: nothing depends on it. */
+const LOOK_OVER_MS = 600_000
 
 export async function hostTurn(cluster: Cluster, name: string): Promise<Next> {
   const host = await findHost(cluster.store.read, name)
   if (!host || !online(cluster, name)) return 'idle' // its next heartbeat starts the turn again
   const seen = await look(cluster, host)
   await recordDisks(cluster, host, seen)
-  const difference = compareHost(await wanted(cluster, host), seen)
+  const difference = compareHost(await wanted(cluster, host, seen), seen)
   cluster.foreign.set(name, difference.foreign)
   if (difference.ensure.length > 0) {
     const differing = new Set(difference.ensure.map((extent) => extent.extent))
@@ -65,9 +69,9 @@ async function look(cluster: Cluster, host: HostRow): Promise<Observation> {
   return seen
 }
 
-async function wanted(cluster: Cluster, host: HostRow): Promise<Parameters<typeof compareHost>[0]> {
+async function wanted(cluster: Cluster, host: HostRow, seen: Observation): Promise<Parameters<typeof compareHost>[0]> {
   const db = cluster.store.read
-  const [{ extents }, disks, all, volumes] = await Promise.all([wantedOnHost(cluster, host.name), allDisks(db, host.name), extentsOnHost(db, host.name), allVolumes(db)])
+  const [{ extents }, disks, all, volumes] = await Promise.all([wantedOnHost(cluster, host.name), allDisks(db, host.name), extentsOnHost(db, host.name), volumesOfAll(db, seen.volumes.map((volume) => volume.volume))])
   const dropping = all.filter((extent) => extent.state === 'dropping')
   return {
     planned: new Set(all.filter((extent) => extent.state === 'planned').map((extent) => extent.id)),
@@ -109,7 +113,7 @@ async function copyRate(cluster: Cluster, head: string): Promise<bigint> {
   return BigInt(settings.of('resync.rate')) * 1024n * 1024n / BigInt(copying.size)
 }
 
-/** A head with volumes up: looked at every second, and at once when its agent says that something changed. */
+/** A head with volumes up: looked at every second, or less often when nothing goes on there, and at once when its agent says that something changed. */
 export async function headTurn(cluster: Cluster, name: string): Promise<Next> {
   const volumes = (await volumesOnHead(cluster.store.read, name)).filter((volume) => volume.phase === 'attached' || volume.phase === 'detached')
   const host = await findHost(cluster.store.read, name)
@@ -122,7 +126,11 @@ export async function headTurn(cluster: Cluster, name: string): Promise<Next> {
     cluster.log.debug('a head could not be looked at', { host: name, error: messageOf(thrown) })
     return WATCH_MS
   }
-  for (const volume of volumes) cluster.work.kick('volume', volume.id)
-  const calm = cluster.seen.get(name)?.volumes.every((volume) => !volume.waiting && volume.layout > 0 && volume.segments.every((segment) => segment.inSync === segment.regions && segment.legs.every((leg) => leg.health === 'A'))) ?? false
-  return calm ? CALM_MS : WATCH_MS
+  const seen = new Map(cluster.seen.get(name)?.volumes.map((volume) => [volume.volume, volume]))
+  const anyway = (cluster.lookedOver.get(name) ?? Number.NEGATIVE_INFINITY) + LOOK_OVER_MS <= cluster.clock.monoMs()
+  if (anyway) cluster.lookedOver.set(name, cluster.clock.monoMs())
+  for (const volume of volumes) {
+    if (anyway || !isJudged(cluster, volume, seen.get(volume.id))) cluster.work.kick('volume', volume.id)
+  }
+  return [...seen.values()].every(isCalm) ? CALM_MS + volumes.length * CALM_EACH_MS : WATCH_MS
 }

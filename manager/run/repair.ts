@@ -301,17 +301,21 @@ function chooseHead(cluster: Cluster, { hosts }: Facts, volume: VolumeRow, sourc
   return heads.sort((a, b) => load(a) - load(b) || (a.name < b.name ? -1 : 1))[0]?.name ?? ''
 }
 
+/** Jobs that are written down in one transaction: the loss of a server makes tens of thousands. */
+const NOTES_AT_ONCE = 100
+
 async function startCopies(cluster: Cluster, facts: Facts, wishes: readonly Wish[]): Promise<void> {
   const { start, hold, giveWay } = scheduleCopies(wishes, facts.settings.limits())
   const byKey = new Map(wishes.map((wish) => [wish.key, wish]))
   const open = new Map((await openJobs(cluster.store.read)).filter((job) => job.kind === 'resync').map((job) => [`${job.about} ${job.segment}`, job]))
   const nowMs = cluster.clock.nowMs()
-  for (const { key, why } of hold) {
+  const held = hold.flatMap(({ key, why }) => {
     const [wish, job] = [byKey.get(key), open.get(key)]
-    if (!wish || job?.note === why) continue
+    return wish && job?.note !== why ? [{ wish, job, why }] : []
+  })
+  for (let at = 0; at < held.length; at += NOTES_AT_ONCE) {
     await cluster.store.change(async (tx) => {
-      await addJob(tx, newJob(cluster, wish, why, nowMs))
-      if (job) await noteJob(tx, job.id, why)
+      for (const { wish, job, why } of held.slice(at, at + NOTES_AT_ONCE)) await (job ? noteJob(tx, job.id, why) : addJob(tx, newJob(cluster, wish, why, nowMs)))
     })
   }
   for (const key of start) {

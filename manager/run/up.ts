@@ -2,6 +2,7 @@
  * A volume that a head has up, whole or only for copying: what the head saw last is held against the database; failed legs are
  * committed stale, copied ones in sync, then the head gets its new layout.
  */
+import { createHash } from 'node:crypto'
 import { agentMethods } from '../../lib/wire/agent.js'
 import type { Observation, VolumeSeen } from '../../lib/wire/agent.js'
 import { Fault, messageOf } from '../../lib/faults.js'
@@ -41,7 +42,24 @@ export async function upTurn(cluster: Cluster, { volume, hosts }: VolumeFacts): 
   if (decision && decision.stale.length + decision.insync.length > 0) cluster.work.kick('repair', 'cluster')
   if (!decision || decision.reload || (stuck && await tryAgain(cluster, volume.id, decision))) await giveLayout(cluster, volume.id)
   else if (there && decision.readErrors.length > 0) await mendLegs(cluster, head, there, decision.readErrors)
+  else if (there && !stuck && decision.stale.length + decision.insync.length === 0 && isCalm(there)) cluster.judged.set(volume.id, digestOf(there))
   return 'idle'
+}
+
+/** Up, and nothing waits, fails or is being copied. */
+export function isCalm(volume: VolumeSeen): boolean {
+  return volume.state === 'up' && !volume.waiting && volume.layout > 0 && volume.unreachable.length === 0 && volume.segments.every((segment) => segment.inSync === segment.regions && segment.legs.every((leg) => leg.health === 'A'))
+}
+
+/** Whether a turn has looked at just this and found nothing to do: of a hundred thousand volumes that are up, hardly one needs anything. */
+export function isJudged(cluster: Cluster, volume: VolumeRow, seen: VolumeSeen | undefined): boolean {
+  return seen !== undefined && volume.phase === 'attached' && volume.problem === '' && seen.layout === volume.layout && seen.attachEpoch === volume.attachEpoch && !wantsNote(volume, seen)
+    && cluster.judged.get(volume.id) === digestOf(seen)
+}
+
+/** Of all that a turn decides by; how far changes are settled is looked at beside. */
+function digestOf({ state, layout, attachEpoch, waiting, unreachable, segments }: VolumeSeen): string {
+  return createHash('sha1').update(JSON.stringify([state, layout, attachEpoch, waiting, unreachable, segments])).digest('base64')
 }
 
 function ofAttachment(seen: Observation | undefined, volume: VolumeRow): VolumeSeen | undefined {
@@ -64,6 +82,7 @@ export async function settleBeforeDetach(cluster: Cluster, { volume }: VolumeFac
 /** Its head has let go of it: what it told last, of how far its changes are settled, counts on until that is committed. */
 export function noteLetGo(cluster: Cluster, volume: VolumeRow): void {
   const seen = cluster.seen.get(volume.head)
+  cluster.judged.delete(volume.id)
   if (seen) cluster.seen.set(volume.head, { ...seen, volumes: seen.volumes.map((each) => (each.volume === volume.id ? { ...each, state: 'partial', device: '' } : each)) })
 }
 
@@ -133,11 +152,16 @@ async function decide(cluster: Cluster, id: string, there: VolumeSeen): Promise<
 /** Between two notes of how far changes are settled, eras (minutes): after a restart of the manager the last note counts. */
 const NOTE_ERAS = 60
 
+/** Whether what its head tells of changes is to be written down. */
+export function wantsNote({ settled, phase }: Pick<VolumeRow, 'settled' | 'phase'>, { changes }: VolumeSeen): boolean {
+  return settled !== 0 && phase === 'attached' && changes !== undefined && (changes.broken || changes.settled >= settled + NOTE_ERAS)
+}
+
 /** True when nothing that was remembered counts any more: the head is told, and may then give up what waits for it. */
-async function noteChanges(tx: ChangeTx, volume: VolumeRow, { changes }: VolumeSeen): Promise<boolean> {
-  if (volume.settled === 0 || volume.phase !== 'attached' || !changes) return false
-  if (!changes.broken) {
-    if (changes.settled >= volume.settled + NOTE_ERAS) await setSettled(tx, volume.id, changes.settled)
+async function noteChanges(tx: ChangeTx, volume: VolumeRow, there: VolumeSeen): Promise<boolean> {
+  if (!there.changes || !wantsNote(volume, there)) return false
+  if (!there.changes.broken) {
+    await setSettled(tx, volume.id, there.changes.settled)
     return false
   }
   await forgetChanges(tx, volume.id)
