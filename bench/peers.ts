@@ -8,7 +8,7 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { StatusView, VolumeView } from '../lib/api/views.js'
+import type { StatusView, VolumeSummary, VolumeView } from '../lib/api/views.js'
 import { table } from '../tools/cli/print.js'
 import { Lab } from '../tools/lab/lab.js'
 import { defaultWish } from '../tools/lab/plan.js'
@@ -117,7 +117,7 @@ async function until(claim: string, good: () => Promise<boolean>, limitMs = 300_
 
 /** hd2's agent is stopped on purpose: what counts is the volumes that are served. */
 async function full(lab: Lab): Promise<void> {
-  await until('all legs are in sync', async () => (await lab.json<readonly VolumeView[]>(['volume', 'list'])).every((view) => view.segments.every((segment) => segment.legs.every((leg) => leg.state === 'insync' && leg.online))))
+  await until('all legs are in sync', async () => (await lab.json<readonly VolumeSummary[]>(['volume', 'list'])).every(({ health }) => health === 'full'))
   await until('no job is under way', async () => (await lab.json<StatusView>(['status'])).jobs.length === 0)
 }
 
