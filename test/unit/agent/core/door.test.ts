@@ -115,6 +115,18 @@ describe('the agent\'s door', () => {
     expect(told).to.deep.equal(['https://mgr2:8881'])
   })
 
+  it('says with an order about who is let in when it was made, where its manager tells', async () => {
+    const made: unknown[] = []
+    const { call } = await door({ storage: storageRole({
+      banInitiator: (_initiator, _mine, at) => { made.push(at); return Promise.resolve() },
+      ensureExtents: (_extents, _chap, _mine, at) => { made.push(at); return Promise.resolve({ target: 'iqn.2026-11.io.vsky:storage.st1', addresses: ['10.77.0.21'] }) },
+    }) }, 5)
+    await call('agent.initiator.ban', { epoch: 5, op: 'op-1', initiator: 'iqn.h1', order: 7 })
+    await call('agent.extent.ensure', { epoch: 5, op: 'op-2', order: 8, extents: [], chap: [] })
+    await call('agent.initiator.ban', ban('iqn.h1', 5))
+    expect(made).to.deep.equal([{ epoch: 5, order: 7 }, { epoch: 5, order: 8 }, undefined])
+  })
+
   it('refuses an order of an older manager before any role hears of it', async () => {
     let heard = 0
     const { call, notes, changes } = await door({ storage: storageRole({ banInitiator: () => { heard += 1; return Promise.resolve() } }) }, 5)
