@@ -42,7 +42,7 @@ export function planMove(legs: readonly MovingLeg[], disks: readonly PlaceDisk[]
     const others = new Set(leg.others)
     const [target] = placer.place(leg.bytes, 1, others) ?? []
     if (target === undefined) {
-      problems.push(`segment ${leg.segment} of ${leg.volume}: ${problems.length < EXPLAINED_MAX ? whyNot(leg.bytes, others, disks, taken) : 'no place'}`)
+      problems.push(`segment ${leg.segment} of ${leg.volume}: ${problems.length < EXPLAINED_MAX ? whyNot(leg.bytes, others, disks, taken) : 'no disk can take it, as of those before'}`)
       continue
     }
     taken.set(target, (taken.get(target) ?? 0n) + leg.bytes)

@@ -45,6 +45,12 @@ describe('what an evacuation would do', () => {
     expect(targets).to.deep.equal([{ host: 's1', legs: 2, bytes: 200n * MIB }, { host: 's2', legs: 2, bytes: 200n * MIB }])
   })
 
+  it('tells every leg that finds no place, and of the first twenty disk by disk why', () => {
+    const { problems } = planMove(Array.from({ length: 25 }, (_, segment) => leg('v', 500n, 's1', { segment })), [disk('s2/0', 100n)], fast)
+    expect(problems.map((each) => each.includes('needed: 524288000 bytes'))).to.deep.equal([...Array.from({ length: 20 }, () => true), ...Array.from({ length: 5 }, () => false)])
+    expect(problems[24]).to.equal('segment 24 of v: no disk can take it, as of those before')
+  })
+
   it('says of each disk why it takes none', () => {
     const { problems } = planMove([leg('v', 4n, 's1')], [disk('s1/0', 100n), disk('s2/0', 100n, { online: false }), disk('s3/0', 100n, { duty: 'evacuate' }), disk('s4/0', 100n, { state: 'failed' })], fast)
     expect(problems[0]).to.contain('s1/0: its server has a leg already, s2/0: its server is offline, s3/0: evacuate, s4/0: failed')
