@@ -43,7 +43,7 @@ export const hostsOf = ({ servers, heads }: Cluster): readonly string[] => [...n
 type Row = Readonly<Record<string, string | number>>
 
 /** Rows of every table, each after those that it names. */
-export function* rowsOf(cluster: Cluster): Generator<readonly [string, Row]> {
+function* rowsOf(cluster: Cluster): Generator<readonly [string, Row]> {
   const { servers, disksEach, heads, volumes, segmentsEach } = cluster
   const disks = servers * disksEach
   for (const [at, name] of hostsOf(cluster).entries()) {

@@ -16,14 +16,11 @@ import { allDisks } from '../../manager/store/hosts.js'
 import { volumesOnHead } from '../../manager/store/volumes.js'
 
 export interface LargeAgents extends Agents {
-  /** How often each method was called. */
-  readonly calls: Map<string, number>
   /** Hosts that were looked at, by the incarnation that was. */
   readonly looked: Map<string, string>
 }
 
 export function agentsByTheBooks(cluster: () => Cluster): LargeAgents {
-  const calls = new Map<string, number>()
   const looked = new Map<string, string>()
   const orders: Readonly<Record<string, (host: HostRow, params: never) => unknown>> = {
     [agentMethods.observe.name]: (host) => observed(cluster(), host),
@@ -35,9 +32,8 @@ export function agentsByTheBooks(cluster: () => Cluster): LargeAgents {
     [agentMethods.detachVolume.name]: () => ({}),
   }
   return {
-    calls, looked,
+    looked,
     async call<P, R>(host: HostRow, method: Method<P, R>, params: unknown): Promise<R> {
-      calls.set(method.name, (calls.get(method.name) ?? 0) + 1)
       const answer = await must(orders[method.name], `there is an order ${method.name}`)(host, params as never) as R
       if (method.name === agentMethods.fence.name || method.name === agentMethods.observe.name) looked.set(host.name, host.incarnation)
       return answer

@@ -4,6 +4,7 @@ import { hostsOf } from '../../bench/large.js'
 import type { Cluster as Wish } from '../../bench/large.js'
 import type { ApiName, ApiParams, ApiResult } from '../../lib/api/methods.js'
 import { apiMethods } from '../../lib/api/methods.js'
+import { Fault } from '../../lib/faults.js'
 import { systemClock } from '../../lib/host/clock.js'
 import { createLog } from '../../lib/host/log.js'
 import { loadTls } from '../../lib/host/pki.js'
@@ -71,7 +72,13 @@ export async function startRig(dir: string, file: string, wish: Wish): Promise<R
     async call(name, params) {
       const method = apiMethods[name]
       const full = (method.mutates ? { ...params, request: `scale-${systemRandom.hex(8)}` } : params) as never
-      return method.result.parse(await client.call(method.name, [(method.params as { format(value: never): XmlValue }).format(full)], { timeoutMs: 600_000 }), '') as never
+      for (;;) {
+        try {
+          return method.result.parse(await client.call(method.name, [(method.params as { format(value: never): XmlValue }).format(full)], { timeoutMs: 600_000 }), '') as never
+        } catch (thrown) {
+          if (!method.mutates || !(thrown instanceof Fault) || thrown.fault !== 'timed out') throw thrown // else the same request waits for what goes on
+        }
+      }
     },
     async restartAgents() {
       const left = [...hosts]
