@@ -1,5 +1,6 @@
 /** raid1 of the kernel's md code (dm-raid), made by hand over two LUNs, its metadata in front of the data on each. */
 import type { Lab } from '../tools/lab/lab.js'
+import { waitFor } from './wait.js'
 
 const NAME = 'peer-raid'
 const META_MIB = 4
@@ -8,8 +9,8 @@ const SECTORS = 2048
 export interface DmRaid {
   readonly device: string
   readonly mebibytes: number
-  /** After a LUN was away and is back. */
-  revive(): Promise<void>
+  /** After the second LUN was away, and is back as this disk. */
+  revive(lun: string): Promise<void>
   whole(timeoutMs?: number): Promise<void>
   /** Copies all of it to the second LUN anew; gives the seconds that took. */
   copyAll(): Promise<number>
@@ -21,13 +22,7 @@ export async function startRaid(lab: Lab, host: string, luns: readonly [string, 
   const table = (...options: readonly string[]): string => `0 ${mebibytes * SECTORS} raid raid1 ${options.length + 3} 0 ${options.join(' ')} region_size 1024 2 ${legs}`
   const dm = (...args: readonly string[]): Promise<string> => lab.must(host, ['dmsetup', ...args])
   async function whole(timeoutMs = 180_000): Promise<void> {
-    const until = performance.now() + timeoutMs
-    for (;;) {
-      const status = await dm('status', NAME)
-      if (/ raid1 2 AA \S+ idle /.test(status)) return
-      if (performance.now() > until) throw new Error(`dm-raid is ${status.trim()} after ${timeoutMs / 1000} s`)
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
+    await waitFor('dm-raid is whole', () => dm('status', NAME), (status) => / raid1 2 AA \S+ idle /.test(status), { limitMs: timeoutMs })
   }
 
   await lab.must(host, ['modprobe', '-a', 'dm_raid', 'raid1'])
@@ -40,9 +35,14 @@ export async function startRaid(lab: Lab, host: string, luns: readonly [string, 
   await whole()
   return {
     device: `/dev/mapper/${NAME}`, mebibytes, whole,
-    async revive() {
+    async revive(lun) {
       await dm('suspend', '--noflush', '--nolockfs', NAME)
-      await dm('resume', NAME)
+      for (const [name, table] of [['m1', `0 ${META_MIB * SECTORS} linear ${lun} 0`], ['d1', `0 ${mebibytes * SECTORS} linear ${lun} ${META_MIB * SECTORS}`]] as const) {
+        await dm('suspend', '--noflush', '--nolockfs', `${NAME}-${name}`)
+        await dm('load', `${NAME}-${name}`, '--table', table)
+        await dm('resume', `${NAME}-${name}`)
+      }
+      await dm('resume', NAME) // takes devices that it had given up, if they can be read
     },
     async copyAll() {
       const from = performance.now()

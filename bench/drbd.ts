@@ -3,6 +3,7 @@
  * a disk of its own for it, of the same kind as Vsky's.
  */
 import type { Lab } from '../tools/lab/lab.js'
+import { waitFor } from './wait.js'
 
 const CONFIG = '/run/drbd-peers.conf'
 const ADM = ['/usr/lib/drbd/drbdadm-84', '-c', CONFIG]
@@ -29,11 +30,7 @@ export async function startDrbd(lab: Lab, hosts: readonly [string, string], byte
   const stateOf = async (): Promise<string> => /ds:(\S+)/.exec(await lab.must(first, ['cat', '/proc/drbd']))?.[1] ?? 'no state'
   const configure = (host: string): Promise<string> => lab.must(host, ['bash', '-c', `modprobe drbd && mkdir -p /var/lib/drbd /run/drbd && cat > ${CONFIG}`], { stdin: config })
   async function whole(timeoutMs = 180_000): Promise<void> {
-    const until = performance.now() + timeoutMs
-    for (let state = await stateOf(); state !== 'UpToDate/UpToDate'; state = await stateOf()) {
-      if (performance.now() > until) throw new Error(`DRBD is ${state} after ${timeoutMs / 1000} s`)
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
+    await waitFor('DRBD is whole', stateOf, (state) => state === 'UpToDate/UpToDate', { limitMs: timeoutMs })
   }
 
   for (const host of hosts) {

@@ -20,7 +20,8 @@ import type { Drbd } from './drbd.js'
 import { median } from './figures.js'
 import { fio, fioJobs, randomRead, randomWrite } from './fio.js'
 import type { FioJob } from './fio.js'
-import { bareLun, copyRates, fill, lastEvent, makeVolume } from './volumes.js'
+import { bareLun, copyRates, fill, lastEvent, makeVolume, scsiDiskOf } from './volumes.js'
+import { waitFor } from './wait.js'
 
 const NAME = 'bench'
 const MEBIBYTES = 256
@@ -49,6 +50,8 @@ interface Field {
   readonly all: readonly Candidate[]
   readonly drbd: Drbd
   readonly raid: DmRaid
+  /** The extent of its LUN on st2. */
+  readonly raidExtent: string
 }
 
 const RAW = 'raw LUN'
@@ -70,7 +73,7 @@ async function field(lab: Lab): Promise<Field> {
   const [raw = '', ...luns] = await Promise.all(bare.map((view) => bareLun(lab, view)))
   const raid = await startRaid(lab, 'hd2', [luns[1] ?? '', luns[0] ?? ''], MEBIBYTES)
   return {
-    drbd, raid,
+    drbd, raid, raidExtent: bare[1]?.segments[0]?.legs[0]?.extent ?? '',
     all: [
       { name: RAW, host: 'hd2', device: raw, base: RAW }, { name: '2 remote legs', host: 'hd1', device: remote[0] ?? '', base: RAW }, { name: '3 remote legs', host: 'hd1', device: remote[1] ?? '', base: RAW },
       { name: RAID, host: 'hd2', device: raid.device, base: RAW }, { name: DRBD, host: 'st1', device: drbd.device, base: DRBD },
@@ -107,24 +110,24 @@ async function rates(lab: Lab, all: readonly Candidate[], jobs: readonly FioJob[
   }
 }
 
-async function until(claim: string, good: () => Promise<boolean>, limitMs = 300_000): Promise<void> {
-  const end = performance.now() + limitMs
-  while (!await good()) {
-    if (performance.now() > end) throw new Error(`not within ${limitMs / 1000} s: ${claim}`)
-    await new Promise((resolve) => setTimeout(resolve, 300))
-  }
-}
-
 /** hd2's agent is stopped on purpose: what counts is the volumes that are served. */
 async function full(lab: Lab): Promise<void> {
-  await until('all legs are in sync', async () => (await lab.json<readonly VolumeSummary[]>(['volume', 'list'])).every(({ health }) => health === 'full'))
-  await until('no job is under way', async () => (await lab.json<StatusView>(['status'])).jobs.length === 0)
+  await waitFor('all legs are in sync', async () => (await lab.json<readonly VolumeSummary[]>(['volume', 'list'])).filter(({ health }) => health !== 'full').map(({ name }) => name), (others) => others.length === 0)
+  await waitFor('no job is under way', async () => (await lab.json<StatusView>(['status'])).jobs.length, (jobs) => jobs === 0)
+}
+
+/** open-iscsi gives a target up that refuses it once, as a server does that has just started: whoever uses its sessions logs in again. Gives the disk of this LUN. */
+async function loggedInAgain(lab: Lab, host: string, extent: string): Promise<string> {
+  return waitFor(`${host} has its LUN again`, async () => {
+    await lab.exec(host, ['bash', '-c', 'for d in /sys/class/iscsi_session/session*; do [ "$(<$d/state)" = LOGGED_IN ] || iscsiadm -m session -r ${d##*session} --logout; done; iscsiadm -m node --login'])
+    return scsiDiskOf(lab, host, extent)
+  }, (disk) => disk !== '', { everyMs: 1000 })
 }
 
 const degradedJobs = [randomWrite(1), randomWrite(16), randomRead(16)]
 
 /** One power failure of st2, under a writer on each mirror at the same moment. */
-async function powerFailure(lab: Lab, { all, drbd, raid }: Field, round: number, seconds: number, into: Figures): Promise<void> {
+async function powerFailure(lab: Lab, { all, drbd, raid, raidExtent }: Field, round: number, seconds: number, into: Figures): Promise<void> {
   const mirrors = all.filter(({ name }) => name !== RAW)
   const writers = await Promise.all(mirrors.map(async ({ name, host, device }) => ({ name, writer: await startWriter(lab, host, device, 256) })))
   await lab.powerOff('st2')
@@ -139,8 +142,7 @@ async function powerFailure(lab: Lab, { all, drbd, raid }: Field, round: number,
   await drbd.rejoin('st2')
   await drbd.whole()
   await full(lab)
-  await until('hd2 has its session again', async () => (await lab.exec('hd2', ['bash', '-c', 'for d in /sys/class/iscsi_session/session*; do [ "$(<$d/state)" = LOGGED_IN ] || exit 1; done'])).code === 0)
-  await raid.revive()
+  await raid.revive(await loggedInAgain(lab, 'hd2', raidExtent))
   await raid.whole()
 }
 
@@ -153,9 +155,9 @@ async function copies(lab: Lab, { drbd, raid }: Field, into: Figures): Promise<v
   const disk = `${leg?.host ?? ''}:${leg?.device ?? ''}`
   const known = await lastEvent(lab)
   await lab.json(['disk', 'fail', disk])
-  await until('the leg is made anew', async () => (await copyRates(lab, 'remote2', known, segment?.bytes ?? 0n)).length > 0)
+  const rates = await waitFor('the leg is made anew', () => copyRates(lab, 'remote2', known, segment?.bytes ?? 0n), (found) => found.length > 0)
   await full(lab)
-  for (const value of await copyRates(lab, 'remote2', known, segment?.bytes ?? 0n)) into.add('copy', '2 remote legs', value)
+  for (const value of rates) into.add('copy', '2 remote legs', value)
   await lab.json(['disk', 'use', disk])
 }
 

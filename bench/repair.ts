@@ -12,6 +12,7 @@ import { startWriter } from '../tools/lab/trial.js'
 import { median } from './figures.js'
 import { fio, randomWrite } from './fio.js'
 import { copyRates, fill, lastEvent, scsiDiskOf } from './volumes.js'
+import { waitFor } from './wait.js'
 
 const NAME = 'bench'
 const MIB = 1024n * 1024n
@@ -35,14 +36,8 @@ async function inLab<T>(dist: string, wish: Partial<LabWish>, work: (lab: Lab) =
   }
 }
 
-async function healthy(lab: Lab, limitMs = 300_000): Promise<void> {
-  const until = performance.now() + limitMs
-  for (;;) {
-    const status = await lab.json<StatusView>(['status'])
-    if (status.verdict === 'healthy') return
-    if (performance.now() > until) throw new Error(`not healthy after ${limitMs / 1000} s: ${status.reasons.join('; ')}`)
-    await pause(300)
-  }
+async function healthy(lab: Lab): Promise<void> {
+  await waitFor('healthy', () => lab.json<StatusView>(['status']), (status) => status.verdict === 'healthy', { everyMs: 300 })
 }
 
 /** Loses the fullest disk; gives what was on it and the seconds until all is whole. */
@@ -132,7 +127,8 @@ export async function repairBench({ dist, repeats, servers }: RepairBenchOptions
     { title: 'SERVERS', of: (each) => String(each.servers), right: true }, { title: 'LOST', of: (each) => formatSizeRounded(each.bytes), right: true }, { title: 'SECONDS', of: (each) => each.seconds.toFixed(1), right: true },
     { title: 'MIB/S', of: (each) => (Number(each.bytes / MIB) / each.seconds).toFixed(0), right: true },
   ]))
-  await inLab(dist, { storage: 4, heads: 1 }, async (lab) => {
+  // One segment is one copy: of several, each gets a share.
+  await inLab(dist, { storage: 4, heads: 1, extentSize: '512MiB' }, async (lab) => {
     console.log(`\n${await copyRate(lab)}`)
     console.log(await writersBeside(lab))
   })

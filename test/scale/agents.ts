@@ -1,6 +1,6 @@
 /**
- * The agents of a large cluster: each says that it has what the books say of it, and does at once what it is told. They remember nothing, so that
- * thousands of hosts with millions of extents take no memory beside the manager's.
+ * The agents of a large cluster: each says that it has what the books say of it, and does at once what it is told. They remember no extents, so that
+ * thousands of hosts with millions of them take no memory beside the manager's; what they tell of volumes is what the manager keeps of them.
  */
 import { must } from '../../lib/assert.js'
 import type { Method } from '../../lib/rpc/shape.js'
@@ -22,9 +22,10 @@ export interface LargeAgents extends Agents {
 
 export function agentsByTheBooks(cluster: () => Cluster): LargeAgents {
   const looked = new Map<string, string>()
+  const told = new Map<string, VolumeSeen>()
   const orders: Readonly<Record<string, (host: HostRow, params: never) => unknown>> = {
-    [agentMethods.observe.name]: (host) => observed(cluster(), host),
-    [agentMethods.fence.name]: (host) => observed(cluster(), host),
+    [agentMethods.observe.name]: (host) => observed(cluster(), host, told),
+    [agentMethods.fence.name]: (host) => observed(cluster(), host, told),
     [agentMethods.ensureExtents.name]: (host) => ({ target: targetName(host.name), addresses: host.dataAddresses }),
     [agentMethods.removeExtents.name]: () => ({}),
     [agentMethods.banInitiator.name]: () => ({}),
@@ -42,14 +43,20 @@ export function agentsByTheBooks(cluster: () => Cluster): LargeAgents {
   }
 }
 
-async function observed(cluster: Cluster, host: HostRow): Promise<Observation> {
+async function observed(cluster: Cluster, host: HostRow, told: Map<string, VolumeSeen>): Promise<Observation> {
   const db = cluster.store.read
   const volumes = await volumesOnHead(db, host.name)
   return {
     host: host.name, bootId: host.bootId, incarnation: host.incarnation, epoch: cluster.store.epoch, foreign: [],
     disks: (await allDisks(db, host.name)).map((disk) => ({ disk: disk.id, device: disk.device, state: 'ready', problem: '', bytes: disk.bytes, freeBytes: disk.bytes - disk.usedBytes, cleanBytes: disk.cleanBytes })),
     extents: host.roles.includes('storage') ? (await wantedOnHost(cluster, host.name)).extents : [],
-    volumes: await Promise.all(volumes.filter((volume) => headOf(volume) === host.name).map(async (volume) => whole(volumeWanted(await loadFacts(db, volume), () => true)))),
+    volumes: await Promise.all(volumes.filter((volume) => headOf(volume) === host.name).map(async (volume) => {
+      const before = told.get(volume.id)
+      if (before?.layout === volume.layout && before.attachEpoch === volume.attachEpoch) return before
+      const now = whole(volumeWanted(await loadFacts(db, volume), () => true))
+      told.set(volume.id, now)
+      return now
+    })),
   }
 }
 

@@ -12,6 +12,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { median, option, quantile } from '../../bench/figures.js'
 import { certify, fill, start } from '../../bench/large.js'
 import type { Cluster as Wish } from '../../bench/large.js'
+import { waitFor } from '../../bench/wait.js'
 import type { ApiName, ApiParams } from '../../lib/api/methods.js'
 import { createDice } from '../../tools/thrash/dice.js'
 import { table } from '../../tools/cli/print.js'
@@ -26,6 +27,7 @@ interface Figure {
 }
 
 const GIB = 1024n ** 3n
+const LONG = { limitMs: 1_800_000, everyMs: 50 }
 const ms = (value: number): string => `${value.toFixed(value < 10 ? 1 : 0)} ms`
 const inSeconds = (value: number): string => `${value.toFixed(value < 10 ? 2 : 0)} s`
 
@@ -39,14 +41,6 @@ async function watched<T>(work: () => Promise<T>): Promise<{ readonly value: T; 
   await pause(20)
   delay.disable()
   return { value, seconds, blockedMs: delay.max / 1e6 }
-}
-
-async function until(claim: string, good: () => Promise<boolean>, limitS = 1800): Promise<void> {
-  const end = performance.now() + limitS * 1000
-  while (!await good()) {
-    if (performance.now() > end) throw new Error(`not within ${limitS} s: ${claim}`)
-    await pause(50)
-  }
 }
 
 async function many<N extends ApiName>(rig: Rig, name: string, method: N, times: number, params: (at: number) => Omit<ApiParams<N>, 'request'>): Promise<Figure> {
@@ -84,7 +78,7 @@ async function measure(dir: string, wish: Wish, calls: number): Promise<readonly
   try {
     const dice = createDice(wish.servers, 1)
     const volume = (): string => `v${dice.between(0, wish.volumes - 1)}`
-    say(await once('every host is looked at once', () => until('all were looked at', () => Promise.resolve(rig.agents.looked.size >= rig.hosts.length))))
+    say(await once('every host is looked at once', async () => { await waitFor('all were looked at', () => Promise.resolve(rig.hosts.length - rig.agents.looked.size), (left) => left <= 0, LONG) }))
     say(await many(rig, 'volume list, 100 rows', 'volumeList', calls, () => ({ limit: 100, after: volume() })))
     say(await many(rig, 'volume show', 'volumeShow', calls, () => ({ volume: volume() })))
     say(await many(rig, 'leg list of a server, 100 rows', 'legList', calls, () => ({ limit: 100, host: 'st2' })))
@@ -99,9 +93,9 @@ async function measure(dir: string, wish: Wish, calls: number): Promise<readonly
     const lost = await rig.legsOn('st1')
     say(await once(`server lost: all its ${lost} legs have a place elsewhere`, async () => {
       await rig.call('hostFail', { host: 'st1', force: true })
-      await until('all have one', async () => await rig.legsWithoutSpare('st1') === 0)
+      await waitFor('all have one', () => rig.legsWithoutSpare('st1'), (left) => left === 0, LONG)
     }))
-    say(await once('  and are copied, which takes no time here', () => until('all are', async () => await rig.legsOn('st1') === 0)))
+    say(await once('  and are copied, which takes no time here', async () => { await waitFor('all are', () => rig.legsOn('st1'), (left) => left === 0, LONG) }))
     say({ name: 'resident in the end, with these agents', text: `${(process.memoryUsage().rss / 1024 ** 2).toFixed(0)} MiB` })
   } finally {
     await rig.stop()
