@@ -35,6 +35,8 @@ export interface Cluster {
   /** The newest observation of each host, and what is foreign there. Only hints: each turn that needs certainty looks itself. */
   readonly seen: Map<string, Observation>
   readonly foreign: Map<string, readonly ForeignSeen[]>
+  /** Called after a head told of volumes. */
+  readonly onTold: Set<() => void>
   /** How far changes of volumes were settled when. */
   readonly settled: Settled
   /** How fast copies go, by volume and segment. */
@@ -51,6 +53,8 @@ export interface Cluster {
   readonly shunned: Map<string, number>
   /** Incarnations of agents that have taken this manager's epoch. */
   readonly fenced: Map<string, string>
+  /** When a host was last compared with the database and was found right, by the monotonic clock; absent when it may not be. */
+  readonly compared: Map<string, number>
   /** Of volumes that are up, by volume: a digest of what their heads told, when a turn last found nothing to do about it. */
   readonly judged: Map<string, string>
   /** When the turns of all volumes of a head were last begun, by the monotonic clock. */

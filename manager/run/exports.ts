@@ -59,9 +59,14 @@ export async function wantedOnHost(cluster: Cluster, host: string, onlyVolume?: 
 
 /** Makes the host hold what it should of one volume. Throws Fault or AgentSilent, that also as soon as it counts as silent. */
 export async function pushVolume(cluster: Cluster, host: HostRow, volume: string): Promise<void> {
-  await whileHeard(cluster, host.name, cluster.exclusively(`exports ${host.name}`, async () => {
-    await send(cluster, host, await wantedOnHost(cluster, host.name, volume))
-  }))
+  try {
+    await whileHeard(cluster, host.name, cluster.exclusively(`exports ${host.name}`, async () => {
+      await send(cluster, host, await wantedOnHost(cluster, host.name, volume))
+    }))
+  } catch (thrown) {
+    cluster.compared.delete(host.name)
+    throw thrown
+  }
 }
 
 /**

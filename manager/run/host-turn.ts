@@ -18,32 +18,58 @@ import { pushChosen, pushNotes, wantedOnHost } from './exports.js'
 import { isCalm, isJudged, noteSeen } from './up.js'
 import type { Next } from './work.js'
 
-/** How often the disks of a living host are looked at without a reason, ms: shows cleaning progress and silent loss. */
+/** How often a living host is looked at without a reason, ms: shows cleaning progress and silent loss. */
 const LOOK_AGAIN_MS = 30_000
+/** The same in a large cluster, ms for each host. */
+const LOOK_EACH_MS = 150
+/** How often each leg there is, in the whole cluster, is compared with what its server has of it without a reason, ms: that takes a tenth of it. */
+const COMPARE_LEG_MS = 0.7
 /** How often a head with attached volumes is looked at, ms. */
 const WATCH_MS = 1000
 /** The same when nothing is being copied and nothing waits: events tell the rest, ms. And so much more for each volume there: to tell of it takes the head's time, and ours. */
 const CALM_MS = 4000
 const CALM_EACH_MS = 20
+/** And no head more often than lets a thousand volumes be told of in a second, by all heads together. */
+const CALM_ALL_MS = 1
 /** How often the turns of all volumes of a head begin without a reason, ms: nothing depends on it. */
 const LOOK_OVER_MS = 600_000
 
-export async function hostTurn(cluster: Cluster, name: string): Promise<Next> {
+/** `kicked`: for a reason. */
+export async function hostTurn(cluster: Cluster, name: string, kicked: boolean): Promise<Next> {
   const host = await findHost(cluster.store.read, name)
   if (!host || !online(cluster, name)) return 'idle' // its next heartbeat starts the turn again
+  const fresh = !isFenced(cluster, host)
   const seen = await look(cluster, host)
   await recordDisks(cluster, host, seen)
-  const difference = compareHost(await wanted(cluster, host, seen), seen)
-  cluster.foreign.set(name, difference.foreign)
-  if (difference.ensure.length > 0) {
-    const differing = new Set(difference.ensure.map((extent) => extent.extent))
-    const sent = await pushChosen(cluster, host, ({ extents }) => extents.filter((extent) => differing.has(extent.extent)))
-    cluster.log.info('a storage server was put right', { host: name, extents: String(sent) })
-  }
-  for (const volume of difference.detach) await takeAway(cluster, host, volume)
+  const since = cluster.clock.monoMs() - (cluster.compared.get(name) ?? Number.NEGATIVE_INFINITY)
+  const hosts = cluster.seen.size
+  const right = (!kicked && !fresh && since < COMPARE_LEG_MS * seen.extents.length * hosts) || await putRight(cluster, host, seen)
   cluster.work.kick('tombstones', name)
-  for (const volume of await volumesOnHead(cluster.store.read, name)) cluster.work.kick('volume', volume.id)
-  return difference.ensure.length > 0 ? 2000 : LOOK_AGAIN_MS
+  const there = new Map(seen.volumes.map((volume) => [volume.volume, volume]))
+  for (const volume of await volumesOnHead(cluster.store.read, name)) {
+    if (fresh || !isJudged(cluster, volume, there.get(volume.id))) cluster.work.kick('volume', volume.id)
+  }
+  return right ? Math.max(LOOK_AGAIN_MS, LOOK_EACH_MS * hosts) : 2000
+}
+
+/** True when it held all that it should. */
+async function putRight(cluster: Cluster, host: HostRow, seen: Observation): Promise<boolean> {
+  cluster.compared.set(host.name, cluster.clock.monoMs()) // before: what fails meanwhile takes it away
+  try {
+    const { ensure, detach, foreign } = compareHost(await wanted(cluster, host, seen), seen)
+    cluster.foreign.set(host.name, foreign)
+    if (ensure.length + detach.length + foreign.length > 0) cluster.compared.delete(host.name)
+    if (ensure.length > 0) {
+      const differing = new Set(ensure.map((extent) => extent.extent))
+      const sent = await pushChosen(cluster, host, ({ extents }) => extents.filter((extent) => differing.has(extent.extent)))
+      cluster.log.info('a storage server was put right', { host: host.name, extents: String(sent) })
+    }
+    for (const volume of detach) await takeAway(cluster, host, volume)
+    return ensure.length === 0
+  } catch (thrown) {
+    cluster.compared.delete(host.name)
+    throw thrown
+  }
 }
 
 /** Of an attachment that is over. Something there may still hold its device open: it can reach no leg any more, so nothing else waits for it. */
@@ -60,13 +86,16 @@ async function takeAway(cluster: Cluster, host: HostRow, volume: { readonly volu
 
 /** A new incarnation, or a manager that is new to it, is fenced first: older managers' calls have ended when it answers. */
 async function look(cluster: Cluster, host: HostRow): Promise<Observation> {
-  const fenced = cluster.fenced.get(host.name) === host.incarnation
-  const seen = fenced
+  const seen = isFenced(cluster, host)
     ? await cluster.agents.call(host, agentMethods.observe, {})
     : await cluster.agents.call(host, agentMethods.fence, {})
   cluster.fenced.set(host.name, host.incarnation)
   cluster.seen.set(host.name, seen)
   return seen
+}
+
+function isFenced(cluster: Cluster, host: HostRow): boolean {
+  return cluster.fenced.get(host.name) === host.incarnation
 }
 
 async function wanted(cluster: Cluster, host: HostRow, seen: Observation): Promise<Parameters<typeof compareHost>[0]> {
@@ -132,5 +161,7 @@ export async function headTurn(cluster: Cluster, name: string): Promise<Next> {
   for (const volume of volumes) {
     if (anyway || !isJudged(cluster, volume, seen.get(volume.id))) cluster.work.kick('volume', volume.id)
   }
-  return [...seen.values()].every(isCalm) ? CALM_MS + volumes.length * CALM_EACH_MS : WATCH_MS
+  if (![...seen.values()].every(isCalm)) return WATCH_MS
+  const all = [...cluster.seen.values()].reduce((sum, each) => sum + each.volumes.length, 0)
+  return Math.max(CALM_MS + volumes.length * CALM_EACH_MS, all * CALM_ALL_MS)
 }

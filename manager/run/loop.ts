@@ -61,14 +61,14 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
   const hosts = await allHosts(options.store.read)
   for (const host of hosts) presence.expect(host.name, clock.monoMs())
   const stopping = new AbortController()
-  const gated = (turn: Turn): Turn => async (id, attempt) => {
+  const gated = (turn: Turn): Turn => async (id, attempt, kicked) => {
     await options.gate.open('begin', stopping.signal)
-    return turn(id, attempt)
+    return turn(id, attempt, kicked)
   }
   const work = createWork({
     volume: gated((id, attempt) => volumeTurn(cluster, id, attempt)),
     exports: gated((id) => exportsTurn(cluster, id)),
-    host: gated((id) => hostTurn(cluster, id)),
+    host: gated((id, _, kicked) => hostTurn(cluster, id, kicked)),
     head: gated((id) => headTurn(cluster, id)),
     disk: gated((id) => diskTurn(cluster, id)),
     tombstones: gated((id) => tombstonesTurn(cluster, id)),
@@ -78,7 +78,7 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
   }, { clock, log, onEpochLost: options.onEpochLost })
   let orders = 0
   const cluster: Cluster = {
-    ...options, startedAt: clock.nowMs(), presence, work, audit: createAuditTrail(options), seen: new Map(), foreign: new Map(), fenced: new Map(), waiting: new Map(), triedAgain: new Map(), shunned: new Map(), leaving: new Set(), lookedOver: new Map(), judged: new Map(), readErrors: new Map(), progress: createProgress(), settled: createSettled(), exclusively: createExclusively(),
+    ...options, startedAt: clock.nowMs(), presence, work, audit: createAuditTrail(options), seen: new Map(), foreign: new Map(), onTold: new Set(), fenced: new Map(), waiting: new Map(), triedAgain: new Map(), shunned: new Map(), leaving: new Set(), lookedOver: new Map(), compared: new Map(), judged: new Map(), readErrors: new Map(), progress: createProgress(), settled: createSettled(), exclusively: createExclusively(),
     nextOrder: () => { orders += 1; return orders },
   }
   const untold: PresenceChange[] = []

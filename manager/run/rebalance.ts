@@ -17,7 +17,8 @@ import type { ChangeTx } from '../store/store.js'
 import { addExtent, extentsOf, setSince, setSpare, volumeById } from '../store/volumes.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
-import type { Facts, Fleet } from './repair.js'
+import type { Fleet } from './fleet.js'
+import type { Facts } from './repair.js'
 
 /** Of `cluster.shunned`: no leg begins to move before. */
 export const RESTS = 'rebalance'

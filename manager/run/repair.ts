@@ -6,28 +6,28 @@
 import type { Settings } from '../state/settings.js'
 import { bySegment, decideSilent } from '../plan/segment.js'
 import type { LegFacts } from '../plan/segment.js'
+import type { SegmentFacts } from '../plan/attached.js'
 import { planRepair, retryIn } from '../plan/repair.js'
 import type { LegPlace, RepairLeg, RepairPlan } from '../plan/repair.js'
-import { placeLegs } from '../plan/place-legs.js'
-import type { PlaceDisk } from '../plan/place-legs.js'
-import { SparePlacer } from '../plan/place-spares.js'
 import { scheduleCopies } from '../plan/schedule.js'
 import type { CopyWish } from '../plan/schedule.js'
 import { headOf } from '../plan/exports.js'
 import { legAfter } from '../state/leg.js'
 import type { DiskRow, ExtentRow, HostRow, SegmentRow, VolumeRow } from '../state/rows.js'
-import { allDisks, allHosts } from '../store/hosts.js'
 import { must } from '../../lib/assert.js'
 import { addJob, endJob, noteJob, openJobs, startJob } from '../store/jobs.js'
 import { loadSettings } from '../store/settings.js'
-import type { Reader } from '../store/db.js'
 import type { ChangeTx } from '../store/store.js'
+import { extentsOfAll, segmentsOfAll, volumesOfAll } from '../store/lists.js'
 import { countMoved, stopMoving } from '../store/rebalance.js'
 import { addExtent, changeLayout, dropExtent, extentsOf, raiseGeneration, segmentsInDoubt, segmentsOf, setLeg, setSince, setSpare, updateVolume, volumeById } from '../store/volumes.js'
 import { copyWanted, sinceOfLost, sinceOfSpare } from '../plan/changed.js'
 import { segmentFacts } from './facts.js'
+import type { VolumeFacts } from './facts.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
+import { chooseHead, loadFleet, placeSpares } from './fleet.js'
+import type { Fleet } from './fleet.js'
 import { commitStale, sinceNow } from './loss.js'
 import { watchMoves } from './moves.js'
 import { REST_MS, RESTS, rebalanceTurn } from './rebalance.js'
@@ -35,26 +35,13 @@ import type { Next } from './work.js'
 
 /** A look without a reason, ms: nothing depends on it. */
 const LOOK_AGAIN_MS = 30_000
+/** Volumes that are read together. */
+const READ_AT_ONCE = 50
 /** Phases in which a volume's legs are nobody else's business. */
 const steady: ReadonlySet<string> = new Set(['attached', 'detached'])
 
-/** All hosts and disks: what a placement is made from. */
-export interface Fleet {
-  readonly hosts: ReadonlyMap<string, HostRow>
-  readonly disks: ReadonlyMap<string, DiskRow>
-  /** Bytes given out since it was loaded, by disk. */
-  readonly taken: Map<string, bigint>
-  /** Made when the first spare is needed. */
-  readonly spares: { placer?: SparePlacer; refused: number }
-}
-
 export interface Facts extends Fleet {
   readonly settings: Settings
-}
-
-export async function loadFleet(db: Reader): Promise<Fleet> {
-  const [hosts, disks] = [await allHosts(db), await allDisks(db)]
-  return { hosts: new Map(hosts.map((host) => [host.name, host])), disks: new Map(disks.map((disk) => [disk.id, disk])), taken: new Map(), spares: { refused: 0 } }
 }
 
 interface Wish extends CopyWish {
@@ -72,15 +59,30 @@ export async function repairTurn(cluster: Cluster): Promise<Next> {
   })
   const wishes: Wish[] = []
   let [again, urgent] = [LOOK_AGAIN_MS, 0]
-  for (const [id, indices] of doubtful) {
-    const looked = await cluster.store.change((tx) => repairVolume(cluster, tx, facts, id, indices))
-    if (!looked) continue
+  const add = (id: string, looked: Looked): void => {
     wishes.push(...looked.wishes)
     again = Math.min(again, looked.againInMs)
     urgent += looked.urgent
     if (looked.kick) cluster.work.kick('volume', id)
     if (looked.spares) cluster.work.kick('spare', id)
     for (const host of looked.released) if (online(cluster, host)) cluster.work.kick('host', host)
+  }
+  const ids = [...doubtful.keys()]
+  for (let at = 0; at < ids.length; at += READ_AT_ONCE) {
+    const chunk = ids.slice(at, at + READ_AT_ONCE)
+    const volumes = new Map((await volumesOfAll(db, chunk)).map((volume) => [volume.id, volume]))
+    const [segments, extents] = [await segmentsOfAll(db, chunk), await extentsOfAll(db, chunk)]
+    for (const id of chunk) {
+      const volume = volumes.get(id)
+      const indices = must(doubtful.get(id), 'a volume that was asked for')
+      const looked = volume && lookAt(cluster, facts, { volume, segments: segments.get(id) ?? [], extents: extents.get(id) ?? [] }, indices)
+      if (looked?.writes === false) {
+        if (looked.obstacles !== '') cluster.waiting.set(id, looked.obstacles) // times in it go by
+        add(id, { ...looked, kick: false, released: [] })
+      }
+      const done = looked?.writes === true && await cluster.store.change((tx) => repairVolume(cluster, tx, facts, id, indices))
+      if (done) add(id, done)
+    }
   }
   for (const id of cluster.waiting.keys()) if (!doubtful.has(id)) cluster.waiting.delete(id)
   await startCopies(cluster, facts, wishes)
@@ -89,67 +91,104 @@ export async function repairTurn(cluster: Cluster): Promise<Next> {
   return again
 }
 
-interface Looked {
+interface Look {
   readonly wishes: readonly Wish[]
   readonly againInMs: number
   /** Segments that aren't whole, and not because a leg of them moves. */
   readonly urgent: number
-  /** Its head is to be told. */
-  readonly kick: boolean
   /** Extents are to be made. */
   readonly spares: boolean
+}
+
+interface Looked extends Look {
+  /** Its head is to be told. */
+  readonly kick: boolean
   /** Hosts that have tombstones now. */
   readonly released: readonly string[]
 }
 
-async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: string, indices: ReadonlySet<number>): Promise<Looked | undefined> {
-  const volume = await volumeById(tx, id)
-  if (!volume || volume.phase === 'creating') return undefined
-  const segments = (await segmentsOf(tx, id)).filter((segment) => indices.has(segment.index))
-  const result = { wishes: [] as Wish[], againInMs: LOOK_AGAIN_MS, urgent: 0, kick: false, spares: false, released: [] as string[] }
-  const before = await extentsOf(tx, id)
-  result.kick = volume.phase === 'attached' && await leaveSilent(cluster, tx, facts, { volume, extents: before }, segments)
-  const extents = result.kick ? await extentsOf(tx, id) : before
+/** A volume, with all of its segments and live extents, as they were read together. */
+type Rows = Pick<VolumeFacts, 'volume' | 'segments' | 'extents'>
+
+/** What these segments of a volume need, and whether anything of it is to be written down. Changes nothing. */
+function lookAt(cluster: Cluster, facts: Facts, { volume, segments, extents }: Rows, indices: ReadonlyMap<number, boolean>): Look & { readonly plans: readonly SegmentPlan[]; readonly obstacles: string; readonly writes: boolean } | undefined {
+  if (volume.phase === 'creating') return undefined
   const extentsIn = bySegment(extents)
-  const obstacles: string[] = []
-  for (const segment of segments) {
+  const plans = segments.filter((segment) => indices.has(segment.index)).map((segment): SegmentPlan => {
     const mine = extentsIn(segment.index)
     const planned = planFor(cluster, facts, volume, mine)
     // A server ends what it has of a leg: the head must have let go of it first.
-    const plan = released(cluster, volume) ? planned : { ...planned, release: [] }
-    result.wishes.push(...wishesFor(cluster, facts, volume, segment, mine, plan))
-    if (plan.againInMs !== undefined) result.againInMs = Math.min(result.againInMs, plan.againInMs)
-    if (mine.some((extent) => extent.state === 'planned')) result.spares = true
-    if (!plan.whole && !plan.calm) result.urgent += 1
-    if (!plan.calm && mine.some((extent) => extent.moving)) {
+    return { volume, segment, extents: mine, hadSpares: indices.get(segment.index) ?? false, plan: released(cluster, volume) ? planned : { ...planned, release: [] } }
+  })
+  const obstacles = obstaclesOf(plans.map(({ segment, plan }) => ({ index: segment.index, why: steady.has(volume.phase) ? plan.why : '' })))
+  return {
+    plans, obstacles,
+    wishes: plans.flatMap((each) => wishesFor(cluster, facts, each)),
+    againInMs: Math.min(LOOK_AGAIN_MS, ...plans.flatMap(({ plan }) => plan.againInMs ?? [])),
+    urgent: plans.filter(({ plan }) => !plan.whole && !plan.calm).length,
+    spares: plans.some((each) => each.extents.some((extent) => extent.state === 'planned')),
+    writes: (volume.phase === 'attached' && silentLosses(cluster, facts, plans).length > 0)
+      || plans.some((each) => endsMove(each) || (steady.has(volume.phase) && (isWholeAgain(each) || each.plan.retire.length + each.plan.release.length > 0 || each.plan.spares > 0)))
+      || isNews(cluster, volume, obstacles),
+  }
+}
+
+/** As it is now, inside the change: looks again, and writes down what follows. */
+async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: string, indices: ReadonlyMap<number, boolean>): Promise<Looked | undefined> {
+  const read = async (): Promise<Rows | undefined> => {
+    const volume = await volumeById(tx, id)
+    return volume && { volume, segments: await segmentsOf(tx, id), extents: await extentsOf(tx, id) }
+  }
+  let rows = await read()
+  const left = rows?.volume.phase === 'attached' && await leaveSilent(cluster, tx, facts, rows, indices)
+  if (left) rows = await read()
+  const looked = rows && lookAt(cluster, facts, rows, indices)
+  if (!rows || !looked) return undefined
+  const { volume } = rows
+  const result = { ...looked, kick: left, released: [] as string[] }
+  const obstacles: { readonly index: number; readonly why: string }[] = []
+  for (const each of looked.plans) {
+    const { segment, extents: mine, plan } = each
+    if (endsMove(each)) {
       await stopMoving(tx, id, segment.index)
       // Its new leg could not be made: whatever the reason, it is not tried again at once.
       if (plan.whole && mine.length <= volume.redundancy) cluster.shunned.set(RESTS, cluster.clock.monoMs() + REST_MS)
     }
     if (!steady.has(volume.phase)) continue
-    if (mine.length <= volume.redundancy && mine.every((extent) => extent.leg === 'insync')) await setSpare(tx, id, segment.index, false)
-    const done = await carryOut(cluster, tx, facts, { volume, segment, extents: mine, plan })
+    if (isWholeAgain(each)) await setSpare(tx, id, segment.index, false)
+    const done = await carryOut(cluster, tx, facts, each)
     result.kick ||= done.retired
     result.spares ||= done.spares
     result.released.push(...done.released)
-    const obstacle = done.refused || plan.why
-    if (obstacle !== '') obstacles.push(`segment ${segment.index}: ${obstacle}`)
+    obstacles.push({ index: segment.index, why: done.refused || plan.why })
   }
-  await tellObstacles(cluster, tx, volume, obstacles)
+  await tellObstacles(cluster, tx, volume, obstaclesOf(obstacles))
   return result
 }
 
-/** Nobody waits for the disks of a detached volume: its legs are as good as they were. */
-async function leaveSilent(cluster: Cluster, tx: ChangeTx, facts: Facts, of: { readonly volume: VolumeRow; readonly extents: readonly ExtentRow[] }, segments: readonly SegmentRow[]): Promise<boolean> {
+function endsMove({ extents, plan }: SegmentPlan): boolean {
+  return !plan.calm && extents.some((extent) => extent.moving)
+}
+
+/** It is remembered as one with spares, and has none any more. */
+function isWholeAgain({ volume, extents, hadSpares }: SegmentPlan): boolean {
+  return hadSpares && extents.length <= volume.redundancy && extents.every((extent) => extent.leg === 'insync')
+}
+
+/** Legs in use whose disks do not answer their servers. Nobody waits for the disks of a detached volume: its legs are as good as they were. */
+function silentLosses(cluster: Cluster, facts: Facts, of: readonly Pick<SegmentPlan, 'segment' | 'extents'>[]): readonly { readonly segment: SegmentFacts; readonly extents: readonly string[] }[] {
   const stateOf = (leg: LegFacts): string | undefined => facts.disks.get(leg.disk)?.state
-  let left = false
-  for (const segment of segmentFacts({ segments, extents: of.extents })) {
+  return of.flatMap(({ segment, extents }) => segmentFacts({ segments: [segment], extents })).flatMap((segment) => {
     const loss = decideSilent(segment.legs, (leg) => stateOf(leg) === 'failed', (leg) => online(cluster, leg.host) && stateOf(leg) === 'ready')
-    if (loss.kind !== 'drop') continue
-    await commitStale(cluster, tx, of, segment, loss.extents, 'its disk does not answer its server')
-    left = true
-  }
-  return left
+    return loss.kind === 'drop' ? [{ segment, extents: loss.extents }] : []
+  })
+}
+
+async function leaveSilent(cluster: Cluster, tx: ChangeTx, facts: Facts, rows: Rows, indices: ReadonlyMap<number, boolean>): Promise<boolean> {
+  const extentsIn = bySegment(rows.extents)
+  const losses = silentLosses(cluster, facts, rows.segments.filter((segment) => indices.has(segment.index)).map((segment) => ({ segment, extents: extentsIn(segment.index) })))
+  for (const { segment, extents } of losses) await commitStale(cluster, tx, rows, segment, extents, 'its disk does not answer its server')
+  return losses.length > 0
 }
 
 function planFor(cluster: Cluster, facts: Facts, volume: VolumeRow, extents: readonly ExtentRow[]): RepairPlan {
@@ -179,6 +218,8 @@ interface SegmentPlan {
   readonly volume: VolumeRow
   readonly segment: SegmentRow
   readonly extents: readonly ExtentRow[]
+  /** It is remembered as one that got spares. */
+  readonly hadSpares: boolean
   readonly plan: RepairPlan
 }
 
@@ -189,7 +230,7 @@ export async function retireSurplus(cluster: Cluster, tx: ChangeTx, volume: Volu
   const extents = (await extentsOf(tx, volume.id)).filter((extent) => extent.segment === index)
   if (!segment) return
   const plan = planFor(cluster, facts, volume, extents)
-  if (plan.retire.length > 0) await carryOut(cluster, tx, facts, { volume, segment, extents, plan: { ...plan, release: [], spares: 0 } })
+  if (plan.retire.length > 0) await carryOut(cluster, tx, facts, { volume, segment, extents, hadSpares: false, plan: { ...plan, release: [], spares: 0 } })
 }
 
 /** What the plan says that needs no scheduler: legs that go, and spares. */
@@ -234,43 +275,14 @@ async function carryOut(cluster: Cluster, tx: ChangeTx, facts: Facts, { volume, 
   return { retired, spares: true, released, refused: '' }
 }
 
-/** To tell why there is no room takes a look at every disk; where it is missing for many segments the first tell it. */
-const REFUSALS_TOLD = 20
-
-/** The disks of new legs, or why there are none. */
-function placeSpares(cluster: Cluster, facts: Facts, bytes: bigint, { spares, occupied }: RepairPlan): readonly string[] | string {
-  const beside = new Set(occupied)
-  const placer = facts.spares.placer ??= new SparePlacer(placeDisks(cluster, facts))
-  const found = placer.place(bytes, spares, beside)
-  if (found) return found
-  facts.spares.refused += 1
-  if (facts.spares.refused > REFUSALS_TOLD) return `no further server has a disk with ${bytes} bytes free`
-  const placement = placeLegs({ segments: [bytes], redundancy: spares }, placeDisks(cluster, facts), beside)
-  if (placement.kind === 'refused') return placement.reason
-  const [legs = []] = placement.legs
-  for (const disk of legs) placer.take(disk, bytes)
-  return legs
-}
-
-export function placeDisks(cluster: Cluster, { hosts, disks, taken }: Fleet): readonly PlaceDisk[] {
-  return [...disks.values()].map((disk) => {
-    const host = hosts.get(disk.host)
-    const used = disk.usedBytes + (taken.get(disk.id) ?? 0n)
-    return {
-      id: disk.id, host: disk.host, zone: host?.zone ?? '', state: disk.state, online: online(cluster, disk.host), duty: host && host.duty !== 'use' ? `its server: ${host.duty}` : disk.duty,
-      bytes: disk.bytes, freeBytes: disk.bytes > used ? disk.bytes - used : 0n, label: `${disk.host}:${disk.device}`,
-    }
-  })
-}
-
-function wishesFor(cluster: Cluster, facts: Facts, volume: VolumeRow, segment: SegmentRow, extents: readonly ExtentRow[], plan: RepairPlan): readonly Wish[] {
+function wishesFor(cluster: Cluster, facts: Facts, { volume, segment, extents, plan }: SegmentPlan): readonly Wish[] {
   const running = extents.filter((extent) => extent.leg === 'syncing').map((extent) => extent.id)
   const targets = running.length > 0 ? running : plan.copy
   if (targets.length === 0 || (running.length === 0 && !steady.has(volume.phase))) return []
   const good = extents.filter((extent) => extent.leg === 'insync')
   const source = good.find((extent) => online(cluster, extent.host)) ?? good[0]
   if (!source) return []
-  const head = volume.phase === 'detached' && volume.copyHead === '' ? chooseHead(cluster, facts, volume, source) : headOf(volume)
+  const head = volume.phase === 'detached' && volume.copyHead === '' ? chooseHead(cluster, facts, volume.id, source) : headOf(volume)
   const ready = running.length > 0 || volume.phase === 'detached' || upToDate(cluster, volume)
   return [{
     volume, segment, extents: targets, key: `${volume.id} ${segment.index}`, running: running.length > 0, good: good.length,
@@ -290,15 +302,6 @@ function upToDate(cluster: Cluster, volume: VolumeRow): boolean {
   const head = headOf(volume)
   const there = cluster.seen.get(head)?.volumes.find((each) => each.volume === volume.id && each.attachEpoch === volume.attachEpoch)
   return online(cluster, head) && there?.layout === volume.layout
-}
-
-/** For a detached volume: the source's own server if it is a head too, else the living head with the fewest volumes to copy. */
-function chooseHead(cluster: Cluster, { hosts }: Facts, volume: VolumeRow, source: ExtentRow): string {
-  const heads = [...hosts.values()].filter((host) => host.roles.includes('head') && host.duty === 'use' && online(cluster, host.name)
-    && (cluster.shunned.get(`${volume.id} ${host.name}`) ?? 0) <= cluster.clock.monoMs())
-  if (heads.some((host) => host.name === source.host)) return source.host
-  const load = (host: HostRow): number => cluster.seen.get(host.name)?.volumes.length ?? 0
-  return heads.sort((a, b) => load(a) - load(b) || (a.name < b.name ? -1 : 1))[0]?.name ?? ''
 }
 
 /** Jobs that are written down in one transaction: the loss of a server makes tens of thousands. */
@@ -327,10 +330,11 @@ async function startCopies(cluster: Cluster, facts: Facts, wishes: readonly Wish
     if (wish) await cluster.store.change((tx) => stopMoving(tx, wish.volume.id, wish.segment.index))
   }
   if (giveWay.length > 0) cluster.work.kick('repair', 'cluster') // what was copied goes again
-  for (const [key, job] of open) {
-    if (byKey.has(key)) continue // jobs of segments that are whole again, or gone
-    const extents = (await extentsOf(cluster.store.read, job.about)).filter((extent) => extent.segment === job.segment)
-    if (extents.length > 0 && extents.some((extent) => extent.leg !== 'insync')) continue
+  const left = [...open].flatMap(([key, job]) => (byKey.has(key) ? [] : [job])) // of segments that are whole again, or gone
+  const extentsOfLeft = await extentsOfAll(cluster.store.read, [...new Set(left.map((job) => job.about))])
+  for (const job of left) {
+    const extents = extentsOfLeft.get(job.about)?.filter((extent) => extent.segment === job.segment) ?? []
+    if (extents.some((extent) => extent.leg !== 'insync')) continue
     await cluster.store.change((tx) => endJob(tx, 'resync', job.about, job.segment, extents.length > 0 ? 'done' : 'cancelled', extents.length > 0 ? 'nothing is left to copy' : 'its volume is gone', nowMs))
   }
 }
@@ -360,12 +364,23 @@ async function startCopy(cluster: Cluster, tx: ChangeTx, facts: Facts, wish: Wis
   return true
 }
 
+/** In one line, those that are alike together. */
+function obstaclesOf(segments: readonly { readonly index: number; readonly why: string }[]): string {
+  const held = segments.filter(({ why }) => why !== '')
+  if (held.length > 1 && new Set(held.map(({ why }) => why)).size === 1) return `${held.length} segments: ${held[0]?.why ?? ''}`
+  return held.slice(0, 3).map(({ index, why }) => `segment ${index}: ${why}`).join('; ') + (held.length > 3 ? ` and ${held.length - 3} more` : '')
+}
+
+/** Times alone that go by are none. */
+function isNews(cluster: Cluster, volume: VolumeRow, obstacles: string): boolean {
+  const timeless = (text: string): string => text.replace(/\d+ s/g, '')
+  return timeless(obstacles) !== timeless(cluster.waiting.get(volume.id) ?? '')
+}
+
 /** Remembers why segments are not being made whole; an event when the reason is a new one. */
-async function tellObstacles(cluster: Cluster, tx: ChangeTx, volume: VolumeRow, obstacles: readonly string[]): Promise<void> {
-  const kinds = obstacles.map((each) => each.replace(/^segment \d+: /, ''))
-  const common = kinds.length > 1 && new Set(kinds).size === 1 ? `${kinds.length} segments: ${kinds[0] ?? ''}` : obstacles.slice(0, 3).join('; ') + (obstacles.length > 3 ? ` and ${obstacles.length - 3} more` : '')
-  const before = cluster.waiting.get(volume.id) ?? ''
-  if (common === '') cluster.waiting.delete(volume.id)
-  else cluster.waiting.set(volume.id, common)
-  if (common !== '' && common.replace(/\d+ s/g, '') !== before.replace(/\d+ s/g, '')) await tx.event({ kind: 'repair waits', about: 'volume', name: volume.name, text: common })
+async function tellObstacles(cluster: Cluster, tx: ChangeTx, volume: VolumeRow, obstacles: string): Promise<void> {
+  const news = isNews(cluster, volume, obstacles)
+  if (obstacles === '') cluster.waiting.delete(volume.id)
+  else cluster.waiting.set(volume.id, obstacles)
+  if (obstacles !== '' && news) await tx.event({ kind: 'repair waits', about: 'volume', name: volume.name, text: obstacles })
 }

@@ -10,7 +10,8 @@ import { EpochLost } from '../store/store.js'
 /** `idle`: nothing to do until the next kick. A number: look again after so many milliseconds. */
 export type Next = 'idle' | number
 
-export type Turn = (id: string, attempt: number) => Promise<Next>
+/** `kicked`: somebody had a reason, now or before an attempt that failed; else it only looks again. */
+export type Turn = (id: string, attempt: number, kicked: boolean) => Promise<Next>
 
 export interface Work {
   /** `kind:id`. Runs soon; never waits. */
@@ -24,6 +25,7 @@ export interface Work {
 interface Item {
   running: boolean
   again: boolean
+  kicked: boolean
   failures: number
   wake: AbortController | undefined
 }
@@ -47,13 +49,14 @@ export function createWork(
       item.wake?.abort()
       return
     }
-    const fresh: Item = { running: true, again: false, failures: 0, wake: undefined }
+    const fresh: Item = { running: true, again: false, kicked: true, failures: 0, wake: undefined }
     items.set(key, fresh)
     void loop(kind, id, key, fresh)
   }
 
   async function loop(kind: string, id: string, key: string, item: Item): Promise<void> {
     for (;;) {
+      item.kicked ||= item.again
       item.again = false
       const pause = await once(kind, id, item)
       if (stopping || (pause === 'idle' && !item.again)) break
@@ -66,8 +69,9 @@ export function createWork(
 
   async function once(kind: string, id: string, item: Item): Promise<Next> {
     try {
-      const next = await (turns[kind] ?? (() => Promise.resolve('idle' as const)))(id, item.failures)
+      const next = await (turns[kind] ?? (() => Promise.resolve('idle' as const)))(id, item.failures, item.kicked)
       item.failures = 0
+      item.kicked = false
       return next
     } catch (thrown) {
       if (thrown instanceof EpochLost) {

@@ -219,19 +219,20 @@ export async function changeLayout(tx: Tx, volume: string): Promise<void> {
 }
 
 /**
- * Segments that may need a repair: with a leg that is not in sync, or one on these disks or servers, or with spares. As volume and segment; not those
- * of volumes that are just being made.
+ * Segments that may need a repair: with a leg that is not in sync, or one on these disks or servers, or that got spares; not those of volumes that are just
+ * being made. By volume and index; with each, whether it is remembered as one that got spares.
  */
-export async function segmentsInDoubt(db: Reader, { disks, hosts }: { readonly disks: readonly string[]; readonly hosts: readonly string[] }): Promise<ReadonlyMap<string, ReadonlySet<number>>> {
+export async function segmentsInDoubt(db: Reader, { disks, hosts }: { readonly disks: readonly string[]; readonly hosts: readonly string[] }): Promise<ReadonlyMap<string, ReadonlyMap<number, boolean>>> {
   const marks = (values: readonly string[]): string => (values.length === 0 ? 'null' : values.map(() => '?').join(', ')) // PostgreSQL takes no empty list
+  // Each part by an index of its own: of millions of legs few are in doubt.
+  const live = `state <> 'dropping' and volume not in (select id from volumes where phase not in ('detached', 'attached') and phase = 'creating')`
   const rows = await db.all(
-    `select distinct e.volume, e.segment from extents e join volumes v on v.id = e.volume
-     where v.phase <> 'creating' and e.state <> 'dropping' and (e.leg <> 'insync' or e.disk in (${marks(disks)}) or e.host in (${marks(hosts)}))
-     union select volume, idx as segment from segments where spare = 1`, [...disks, ...hosts])
-  const found = new Map<string, Set<number>>()
+    `select volume, segment, 0 as spare from extents where leg <> 'insync' and ${live} union select volume, segment, 0 as spare from extents where disk in (${marks(disks)}) and ${live}
+     union select volume, segment, 0 as spare from extents where host in (${marks(hosts)}) and ${live} union select volume, idx as segment, 1 as spare from segments where spare = 1 order by spare`, [...disks, ...hosts])
+  const found = new Map<string, Map<number, boolean>>()
   for (const row of rows) {
     const volume = textOf(row, 'volume')
-    found.set(volume, (found.get(volume) ?? new Set()).add(numberOf(row, 'segment')))
+    found.set(volume, (found.get(volume) ?? new Map<number, boolean>()).set(numberOf(row, 'segment'), numberOf(row, 'spare') === 1))
   }
   return found
 }

@@ -54,9 +54,9 @@ function rig(turn: Turn): Rig {
   const warned: LogFields[] = []
   const log: Log = { debug: () => undefined, info: () => undefined, error: () => undefined, warn: (_, fields) => { warned.push(fields ?? {}) }, child: () => log }
   const work = createWork({
-    volume(id, attempt) {
+    volume(id, attempt, kicked) {
       began.push(clock.nowMs())
-      return turn(id, attempt)
+      return turn(id, attempt, kicked)
     },
   }, { clock, log, onEpochLost: () => undefined })
   return { clock, work, began, warned }

@@ -54,6 +54,22 @@ describe('turns', () => {
     expect(clock.slept.reduce((sum, each) => sum + each, 0)).to.equal(250 + 500 + 1000)
   })
 
+  it('are told whether somebody had a reason, also where the attempt that had it failed', async () => {
+    const told: boolean[] = []
+    const next = [5, () => { throw new Error('not yet') }, 5, 5, 'idle'] as const
+    const work = createWork({
+      host(_, __, kicked) {
+        const answer = next[told.length] ?? 'idle'
+        told.push(kicked)
+        if (told.length === 1) work.kick('host', 'a')
+        return Promise.resolve(typeof answer === 'function' ? answer() : answer)
+      },
+    }, { clock: quickClock(), log: silent, onEpochLost: () => undefined })
+    work.kick('host', 'a')
+    await settle()
+    expect(told).to.deep.equal([true, true, true, false, false])
+  })
+
   it('stop for good when the epoch is lost', async () => {
     let lost = 0
     let turns = 0
