@@ -23,6 +23,7 @@ import { devicesOf, hasFailed, thereOf } from './look.js'
 import { devicesWanted, layer, META_SECTORS, settled } from './plan.js'
 import type { DeviceTable, HeadStep } from './plan.js'
 import type { Newest } from './newest.js'
+import type { Stuck } from './stuck.js'
 import type { WriteCaches } from './write-cache.js'
 
 export interface Builder {
@@ -41,6 +42,7 @@ export interface BuilderOptions {
   readonly logs: CopyLogs
   readonly caches: WriteCaches
   readonly newest: Pick<Newest, 'over'>
+  readonly stuck: Pick<Stuck, 'note'>
   readonly clock: Clock
   readonly log: Log
 }
@@ -55,7 +57,7 @@ const BUSY_MS = 300
 /** Looks at what is left and tries again, when a device vanished under our hands. */
 const REMOVE_ATTEMPTS = 5
 
-export function createBuilder({ dm, run, changes, logs, caches, newest, clock, log }: BuilderOptions): Builder {
+export function createBuilder({ dm, run, changes, logs, caches, newest, stuck, clock, log }: BuilderOptions): Builder {
   const pathOf = (volume: string, part: string): string => `/dev/mapper/${nameOf(volume, part as Part)}`
 
   function mirrorOf(volume: string, mirror: MirrorTable, legs: ReadonlyMap<string, string>): MirrorTable {
@@ -169,13 +171,13 @@ export function createBuilder({ dm, run, changes, logs, caches, newest, clock, l
   /**
    * A device gets its new table when what it has handed down has ended. A leg may fail below just then: its server shuts out a leg that
    * is leaving. What is held there goes on with the legs that are still wanted, or this would wait for ever; and where one of those has
-   * failed, with those that the next order wants, which waits behind this one. Where nothing but a flush failed the kernel holds it and may
+   * failed, with those that the next order wants, which waits behind this one; where none came yet, it is told that one is needed. Where nothing but a flush failed the kernel holds it and may
    * show nothing (held.ts), so a mirror that looks well and does not come to its end gets its table anew.
    */
   async function whileSettling(wanted: VolumeWanted, part: Part, legs: ReadonlyMap<string, string>, work: Promise<void>): Promise<void> {
     const low = `${part}-low` as Part
     if (readUuid(uuidOf(wanted.volume, low)) === undefined) return work
-    return lookingAfter(work, (anyway) => settleBelow(wanted, low, legs, anyway), { device: nameOf(wanted.volume, low) })
+    return lookingAfter(work, (anyway) => settleBelow(wanted, low, legs, anyway), { device: nameOf(wanted.volume, low) }).finally(() => { stuck.note(wanted.volume, low, []) })
   }
 
   async function settleBelow(wanted: VolumeWanted, low: Part, legs: ReadonlyMap<string, string>, anyway: boolean): Promise<void> {
@@ -187,6 +189,9 @@ export function createBuilder({ dm, run, changes, logs, caches, newest, clock, l
     for (const step of settled(newest.over(wanted), there && { ...there, failed: true })) {
       if (step.do !== 'reload') continue
       log.warn(failed ? 'a leg failed below a device that gets a new table: what is held goes on without it' : 'what is below a device that gets a new table does not come to its end, though its legs look well: it gets its table anew', { device: name })
+      const kept: readonly string[] = step.table.kind === 'mirror' ? step.table.mirror.legs : []
+      const stood: readonly string[] = there?.table?.kind === 'mirror' ? there.table.mirror.legs : []
+      stuck.note(wanted.volume, low, stood.filter((leg, at) => kept.includes(leg) && (status?.legs[at]?.health ?? 'A') !== 'A'))
       await dm.reload(name, tableLines(wanted.volume, step.table, legs))
     }
   }

@@ -204,6 +204,12 @@ export function createChanges({ dm, slow, run, flush, logs, clock, log, checkpoi
   }
 }
 
+/** The same without a memory of changes: all is copied. */
+export function withoutMemory(order: VolumeWanted): VolumeWanted {
+  if (!order.changes) return order
+  return { ...order, changes: undefined, segments: order.segments.map((segment) => (segment.copy === 'changed' ? { ...segment, copy: 'all' } : segment)) }
+}
+
 /** Whether this host has what remembering needs; said once why not. */
 export async function canRemember(run: Run, log: Log): Promise<boolean> {
   const needed: readonly (readonly [file: string, args: readonly string[]])[] = [['modprobe', ['-a', 'dm_era', 'loop']], ['era_invalidate', ['--version']], ['losetup', ['--version']]]

@@ -16,7 +16,7 @@ import { createSessions } from '../iscsi/sessions.js'
 import { isGivenUp, takeBack } from '../iscsi/sysfs.js'
 import type { HeadRole, StillMine } from '../roles.js'
 import { createBuilder } from './build.js'
-import { canRemember, createChanges, LIST_MS } from './changes.js'
+import { canRemember, createChanges, LIST_MS, withoutMemory } from './changes.js'
 import { createCopyLogs } from './copy-logs.js'
 import { createFlush } from './flush.js'
 import { createHeld } from './held.js'
@@ -29,6 +29,7 @@ import { checkWish, devicesWanted, isLastGood, partsWatched, stagesOf } from './
 import type { DeviceThere, HeadStep } from './plan.js'
 import { openVolumeRecords } from './record.js'
 import { refuseForeign, refuseStale } from './refuse.js'
+import { createStuck } from './stuck.js'
 import { createThrottle } from './throttle.js'
 import { usersOf } from './users.js'
 import { createWriteCaches } from './write-cache.js'
@@ -87,7 +88,8 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   const slow = createDmsetup({ run: createRun({ log, maxParallel: { dmsetup: 32 } }), waiting: run, holding, udev, timeoutMs: LIST_MS })
   const changes = createChanges({ dm, slow, run: createRun({ log, maxParallel: { era_invalidate: 32 } }), flush, logs, clock, log })
   const newest = createNewest()
-  const builder = createBuilder({ dm, run, changes, logs, caches, newest, clock, log })
+  const stuck = createStuck({ log, tell: (volume) => tellOf([nameOf(volume, 'top')]) })
+  const builder = createBuilder({ dm, run, changes, logs, caches, newest, stuck, clock, log })
   const mend = createMend({ dm, run, log })
   const patience = createPatience({ dm, clock, log, mayForget: (volume) => changes.spoil(volume) })
   /** Whether the kernel and the tools of this host can remember changes. */
@@ -122,7 +124,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
 
   function tellManager(seen: readonly VolumeSeen[]): void {
     minding(seen)
-    onEvent(held.told(seen))
+    onEvent(held.told(stuck.told(seen)))
   }
 
   async function tellOf(names: readonly string[]): Promise<void> {
@@ -256,10 +258,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   const told = async (seen: VolumeSeen): Promise<VolumeSeen> => (await completed([seen]))[0] ?? seen
 
   /** Where this host can't remember changes they are not asked for, and all is copied; the manager hears of it with the answer. */
-  function asAble(order: VolumeWanted): VolumeWanted {
-    if (ableToRemember || !order.changes) return order
-    return { ...order, changes: undefined, segments: order.segments.map((segment) => (segment.copy === 'changed' ? { ...segment, copy: 'all' } : segment)) }
-  }
+  const asAble = (order: VolumeWanted): VolumeWanted => (ableToRemember ? order : withoutMemory(order))
 
   async function attach(wanted: VolumeWanted, stillMine: StillMine): Promise<VolumeSeen> {
     const before = records.get(wanted.volume)
@@ -334,7 +333,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       minding(seen)
       if (copyRate !== undefined) allowed = copyRate
       await throttle.look(copiedBytes(seen), present.filter((device) => readUuid(device.uuid)?.part === 'top').map((device) => device.kernel), allowed)
-      return { volumes: held.told(seen), foreign: [...foreign, ...strangers] }
+      return { volumes: held.told(stuck.told(seen)), foreign: [...foreign, ...strangers] }
     },
     heed: (order) => { newest.heed(order) },
     async attachVolume(order, stillMine) {

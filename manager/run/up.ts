@@ -196,6 +196,29 @@ export function noteSeen(cluster: Cluster, head: string, bootId: string, volumes
   const told = new Set(volumes.map((volume) => volume.volume))
   const seen: Observation = { ...before, volumes: [...before.volumes.filter((volume) => !told.has(volume.volume)), ...volumes] }
   cluster.seen.set(head, seen)
+  for (const each of [...cluster.onTold]) each()
+}
+
+/**
+ * The answer to an order; or what its head reports meanwhile, if that costs a leg. An order may wait in the kernel for what a leg holds that
+ * has failed just then, and only another order, without that leg, lets it go on: it must not be waited for. What was begun goes on.
+ */
+async function answerOrReport(cluster: Cluster, facts: VolumeFacts, answer: Promise<VolumeSeen>): Promise<VolumeSeen> {
+  const before = ofAttachment(cluster.seen.get(headOf(facts.volume)), facts.volume)
+  let look = (): void => undefined
+  const report = new Promise<VolumeSeen>((resolve) => {
+    look = () => {
+      const there = ofAttachment(cluster.seen.get(headOf(facts.volume)), facts.volume)
+      if (there && there !== before && there.unreachable.length > 0 && lookAtAttached(facts.volume.layout, segmentFacts(facts), there).stale.length > 0) resolve(there)
+    }
+  })
+  cluster.onTold.add(look)
+  answer.catch(() => undefined) // it may come when nobody waits for it any more
+  try {
+    return await Promise.race([answer, report])
+  } finally {
+    cluster.onTold.delete(look)
+  }
 }
 
 /** Tells the head the layout that the database has now. What it answers is looked at in the next turn. */
@@ -209,7 +232,7 @@ export async function giveLayout(cluster: Cluster, id: string): Promise<void> {
   const wanted = volumeWanted(facts, (name) => online(cluster, name))
   const up = closed.length > 0
     ? { ...(cluster.seen.get(head.name)?.volumes.find((each) => each.volume === id) ?? nothingOf(volume)), unreachable: closed }
-    : await cluster.agents.call(head, agentMethods.attachVolume, { volume: wanted }, { timeoutMs: 45_000 })
+    : await answerOrReport(cluster, facts, cluster.agents.call(head, agentMethods.attachVolume, { volume: wanted }, { timeoutMs: 45_000 }))
   noteSeen(cluster, head.name, bootOf(volume), [up])
   if (up.unreachable.length === 0) await updateDevice(cluster, volume, up.device)
   // Copies are begun only on top of what the head is known to have: those that waited for this layout need not wait for the next look.
