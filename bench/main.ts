@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: what a volume costs, as ratios to one raw LUN over the same network, all from one run in the lab. Rounds alternate
  * between the candidates, so that what else the machine does hits all of them. Options: --rounds N (3), --seconds S (3), --repeats N (20).
- * `--repair`: what losses cost instead (bench/repair.ts). `--peers`: beside DRBD and dm-raid instead (bench/peers.ts).
+ * `--memory`: what remembering changes costs instead (bench/memory.ts). `--repair`: what losses cost instead (bench/repair.ts). `--peers`: beside DRBD and dm-raid instead (bench/peers.ts).
  */
 import { cpus, totalmem } from 'node:os'
 import { dirname } from 'node:path'
@@ -13,6 +13,7 @@ import { table } from '../tools/cli/print.js'
 import { option, quantile } from './figures.js'
 import { FIO_MIB, fio, fioJobs } from './fio.js'
 import type { FioJob } from './fio.js'
+import { memoryBench } from './memory.js'
 import { peersBench } from './peers.js'
 import { repairBench } from './repair.js'
 import { bareLun, fill, makeVolume } from './volumes.js'
@@ -93,6 +94,10 @@ if (process.argv.includes('--repair')) {
   const servers = (at < 0 ? '3,5,8' : process.argv[at + 1] ?? '').split(',').map(Number)
   if (servers.some((count) => !Number.isInteger(count) || count < 3 || count > 12)) throw new Error('--servers takes numbers from 3 to 12 with commas between them')
   await repairBench({ dist, repeats: option('repeats', 10), servers })
+  process.exit(0)
+}
+if (process.argv.includes('--memory')) {
+  await memoryBench({ dist, rounds: option('rounds', 7), seconds })
   process.exit(0)
 }
 if (process.argv.includes('--peers')) {
