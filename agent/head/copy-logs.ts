@@ -77,7 +77,12 @@ export function createCopyLogs({ run, log }: { readonly run: Run; readonly log: 
       const used = new Set<string>()
       for (const { device, copy, held } of await loopDevices()) {
         if (held || fresh.has(join(COPIES, copy))) used.add(copy)
-        else await losetup('--detach', device).catch((thrown: unknown) => { log.warn('a copy\'s log stays', { device, error: messageOf(thrown) }) })
+        else {
+          await losetup('--detach', device).catch((thrown: unknown) => {
+            used.add(copy) // its file stays as well: by that the next sweep finds it
+            log.warn('a copy\'s log stays', { device, error: messageOf(thrown) })
+          })
+        }
       }
       for (const name of files) if (!used.has(name) && !fresh.has(join(COPIES, name))) await rm(join(COPIES, name), { force: true })
     },
