@@ -6,6 +6,7 @@ import { text as readAll } from 'node:stream/consumers'
 import { Command } from 'commander'
 import { messageOf } from '../lib/faults.js'
 import { systemClock } from '../lib/host/clock.js'
+import { sweepTemporaries } from '../lib/host/files.js'
 import { createLog } from '../lib/host/log.js'
 import { loadTls } from '../lib/host/pki.js'
 import { systemRandom } from '../lib/host/random.js'
@@ -54,6 +55,7 @@ async function serve(path: string): Promise<void> {
   await mkdir(config.stateDir, { recursive: true, mode: 0o700 })
   const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
   const { sameBoot } = await lockState(config.stateDir, bootId)
+  await sweepTemporaries(config.stateDir)
   const tls = await loadTls(config.tlsDir)
   const epochs = await openEpochs(epochFile(config.stateDir))
   const journal = createJournal(config.stateDir, { clock: systemClock, log })

@@ -1,7 +1,7 @@
 /** What a head must remember of each volume to know its own after a restart of the agent: the layout that it was last given. */
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { readIfThere, syncDirectory, writeDurably } from '../../lib/host/files.js'
+import { readIfThere, sweepTemporaries, syncDirectory, writeDurably } from '../../lib/host/files.js'
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
 import { volumeWanted } from '../../lib/wire/agent.js'
 import type { VolumeWanted } from '../../lib/wire/agent.js'
@@ -17,6 +17,7 @@ export interface VolumeRecords {
 export async function openVolumeRecords(stateDir: string): Promise<VolumeRecords> {
   const dir = join(stateDir, 'volumes')
   await mkdir(dir, { recursive: true, mode: 0o700 })
+  await sweepTemporaries(dir)
   const kept = new Map<string, VolumeWanted>()
   for (const file of (await readdir(dir)).filter((name) => /^[0-9a-f]{32}\.json$/.test(name))) {
     const text = await readIfThere(join(dir, file))

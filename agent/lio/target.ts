@@ -5,7 +5,7 @@
 
 export interface TargetTree {
   readonly backstores: ReadonlySet<string>
-  /** LUN number → extent. */
+  /** LUN number → extent; empty for one that leads nowhere: whoever made it, or took it away, died half-way. */
   readonly luns: ReadonlyMap<number, string>
   /** Initiator → its mapped LUN numbers. */
   readonly acls: ReadonlyMap<string, ReadonlySet<number>>
@@ -33,12 +33,15 @@ export type TargetStep =
  * extents that this difference is about: others are left as they are. An ACL with no LUN left goes as a whole, and its session
  * with it. A LUN from which all who had it are shut out is made anew: its removal waits for every command under way (the kernel's
  * core_tpg_remove_lun), so when it is back nobody's late write can reach it. To take away a mapping alone would not wait.
+ * A LUN that leads nowhere goes with whatever is done next.
  * `outdated`: initiators whose ACL has a secret that is no longer theirs; they are given the new one, and what they have open stays open.
  */
 export function targetSteps(tree: TargetTree, wanted: readonly WantedExport[], mine: (extent: string) => boolean, outdated: ReadonlySet<string> = new Set()): readonly TargetStep[] {
   const byExtent = new Map(wanted.map((each) => [each.extent, each]))
   const steps: TargetStep[] = []
-  const wrongLuns = [...tree.luns].filter(([lun, extent]) => mine(extent) && (byExtent.get(extent)?.lun !== lun || losesAll(tree, lun, byExtent.get(extent)))).map(([lun]) => lun)
+  const wrongLuns = [...tree.luns].filter(([lun, extent]) => (extent === ''
+    ? !wanted.some((each) => each.lun === lun)
+    : mine(extent) && (byExtent.get(extent)?.lun !== lun || losesAll(tree, lun, byExtent.get(extent))))).map(([lun]) => lun)
   const luns = new Map([...tree.luns].filter(([lun]) => !wrongLuns.includes(lun)))
   const allowed = (initiator: string, lun: number): boolean => {
     const extent = luns.get(lun)

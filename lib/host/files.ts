@@ -4,8 +4,8 @@
  * the directory needs its own).
  */
 import { randomBytes } from 'node:crypto'
-import { open, readFile, rename, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { open, readFile, readdir, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 
 /**
  * Replaces `path` by `text`. When it resolves the new text is on the disk; when it rejects (the operating system's error) or
@@ -29,6 +29,11 @@ export async function writeDurably(path: string, text: string, mode = 0o644): Pr
     throw thrown
   }
   await syncDirectory(dirname(path))
+}
+
+/** Removes what writes left in a directory whose process died in the middle. While anybody writes there it must not be called. */
+export async function sweepTemporaries(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) if (/\.[0-9a-f]{12}\.tmp$/.test(name)) await rm(join(directory, name), { force: true })
 }
 
 /** The text of a file, or undefined when there is no such file. Other errors of the operating system are thrown. */

@@ -36,6 +36,13 @@ describe('an export', () => {
     expect(told(targetSteps({ backstores: new Set(['a']), luns: new Map(), acls: new Map([['h1', new Set<number>()]]) }, [wish('a', 3, 'h1')], all))).to.deep.equal(['add lun 3 a', 'map h1 3'])
   })
 
+  it('that a crash left without its extent goes with whatever is done next, or is completed where it is wanted', () => {
+    const half = { backstores: new Set(['a', 'b']), luns: new Map([[3, ''], [4, 'b']]), acls: new Map() }
+    expect(told(targetSteps(half, [wish('b', 4)], (extent) => extent === 'b'))).to.deep.equal(['remove lun 3'])
+    expect(told(targetSteps(half, [], (extent) => extent === 'a'))).to.deep.equal(['remove lun 3', 'remove backstore a'])
+    expect(told(targetSteps(half, [wish('a', 3)], (extent) => extent === 'a'))).to.deep.equal(['add lun 3 a'])
+  })
+
   it('moves to another LUN over its own removal, and keeps its backstore', () => {
     expect(told(targetSteps(tree({ 3: 'a' }, { h1: [3] }), [wish('a', 4, 'h1')], all))).to.deep.equal(['unmap h1 3', 'remove lun 3', 'add lun 4 a', 'map h1 4'])
   })

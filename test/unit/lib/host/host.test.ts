@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { systemClock } from '../../../../lib/host/clock.js'
-import { readIfThere, writeDurably } from '../../../../lib/host/files.js'
+import { readIfThere, sweepTemporaries, writeDurably } from '../../../../lib/host/files.js'
 import { createLog } from '../../../../lib/host/log.js'
 import { systemRandom } from '../../../../lib/host/random.js'
 
@@ -36,6 +36,12 @@ describe('durable files', () => {
     expect(thrown).to.match(/ENOENT/)
     expect(await writeDurably(dir, 'x').then(() => 'written', (reason: unknown) => String(reason))).to.match(/EISDIR|ENOTEMPTY|EEXIST/)
     expect(await readdir(dir)).to.deep.equal([])
+  })
+
+  it('that were begun by a process which died are swept away, and nothing else is', async () => {
+    for (const name of ['epoch', 'epoch.0123456789ab.tmp', 'v.json.ffffffffffff.tmp', 'notes.tmp', 'epoch.0123456789ab.tmp.old']) await writeFile(join(dir, name), '')
+    await sweepTemporaries(dir)
+    expect((await readdir(dir)).sort()).to.deep.equal(['epoch', 'epoch.0123456789ab.tmp.old', 'notes.tmp'])
   })
 
   it('that are absent read as undefined, and unreadable ones as an error', async () => {
