@@ -1,9 +1,11 @@
 import { expect } from 'chai'
+import { must } from '../../../../lib/assert.js'
 import type { Cluster } from '../../../../manager/run/cluster.js'
 import { chooseHead, loadFleet } from '../../../../manager/run/fleet.js'
 import { repairTurn } from '../../../../manager/run/repair.js'
+import { spareTurn } from '../../../../manager/run/spare.js'
 import { allHosts, putHost } from '../../../../manager/store/hosts.js'
-import { extentsOf, setLeg } from '../../../../manager/store/volumes.js'
+import { addExtent, extentsOf, setLeg } from '../../../../manager/store/volumes.js'
 import { startManager } from '../../../support/manager.js'
 import type { ManagerRig } from '../../../support/manager.js'
 
@@ -53,6 +55,17 @@ describe('the repair\'s turn', function () {
     const told = (await rig.call('eventList', { limit: 100 })).filter((event) => event.kind === 'repair waits' && event.name === 'v2')
     expect(told).to.have.length(1)
     expect(cluster.waiting.get(await idOf('v2'))).to.match(/^segment 0: no spare for a lost leg: /)
+  })
+
+  it('and that of a new leg do not begin each other where its server does not answer', async () => {
+    const [leg] = await extentsOf(rig.db, await idOf('v2'))
+    const planned = { ...must(leg, 'a leg'), id: 'f'.repeat(32), slot: 2 }
+    await rig.db.tx((tx) => addExtent(tx, planned, 'allocated'))
+    kicked = []
+    expect(await spareTurn({ ...cluster, presence: { ...cluster.presence, online: () => false } }, planned.volume), 'it is tried again').to.equal(5000)
+    expect(kicked).to.deep.equal([])
+    expect(await spareTurn(cluster, planned.volume)).to.equal('idle')
+    expect(kicked).to.deep.equal(['repair cluster'])
   })
 
   it('forgets what a volume waited for when it is whole again', async () => {
