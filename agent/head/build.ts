@@ -171,8 +171,9 @@ export function createBuilder({ dm, run, changes, logs, caches, newest, stuck, c
   /**
    * A device gets its new table when what it has handed down has ended. A leg may fail below just then: its server shuts out a leg that
    * is leaving. What is held there goes on with the legs that are still wanted, or this would wait for ever; and where one of those has
-   * failed, with those that the next order wants, which waits behind this one; where none came yet, it is told that one is needed. Where nothing but a flush failed the kernel holds it and may
-   * show nothing (held.ts), so a mirror that looks well and does not come to its end gets its table anew.
+   * failed, with those that the next order wants, which waits behind this one; until there is one, that leg is told (stuck.ts). Where nothing
+   * but a flush failed the kernel holds it and may show nothing (held.ts), so a mirror that looks well and does not come to its end gets its
+   * table anew.
    */
   async function whileSettling(wanted: VolumeWanted, part: Part, legs: ReadonlyMap<string, string>, work: Promise<void>): Promise<void> {
     const low = `${part}-low` as Part
@@ -188,10 +189,13 @@ export function createBuilder({ dm, run, changes, logs, caches, newest, stuck, c
     const there = (await thereOf(wanted.volume, await dm.state())).find((each) => each.part === low)
     for (const step of settled(newest.over(wanted), there && { ...there, failed: true })) {
       if (step.do !== 'reload') continue
-      log.warn(failed ? 'a leg failed below a device that gets a new table: what is held goes on without it' : 'what is below a device that gets a new table does not come to its end, though its legs look well: it gets its table anew', { device: name })
       const kept: readonly string[] = step.table.kind === 'mirror' ? step.table.mirror.legs : []
       const stood: readonly string[] = there?.table?.kind === 'mirror' ? there.table.mirror.legs : []
-      stuck.note(wanted.volume, low, stood.filter((leg, at) => kept.includes(leg) && (status?.legs[at]?.health ?? 'A') !== 'A'))
+      const inTheWay = stood.filter((leg, at) => kept.includes(leg) && (status?.legs[at]?.health ?? 'A') !== 'A')
+      stuck.note(wanted.volume, low, inTheWay)
+      if (inTheWay.length > 0) log.warn('a leg that is still wanted failed below a device that gets a new table: it is tried again until there is an order without it', { device: name, failed: inTheWay })
+      else if (failed) log.warn('a leg failed below a device that gets a new table: what is held goes on without it', { device: name })
+      else log.warn('what is below a device that gets a new table does not come to its end, though its legs look well: it gets its table anew', { device: name })
       await dm.reload(name, tableLines(wanted.volume, step.table, legs))
     }
   }
