@@ -3,7 +3,7 @@
  * Format: Linux drivers/md/dm-log.c, struct log_header_disk and disk_resume(): a header of 1 KiB (magic, version, regions; little endian,
  * 64 bits for the last), then a bit a region, 1 for one that is clean, in words of 32.
  */
-import { REGION_SECTORS } from './table.js'
+import { regionOf } from './table.js'
 import type { BlockRange } from './era.js'
 
 const MAGIC = 0x4d695272
@@ -13,7 +13,8 @@ const HEADER_BYTES = 1024
 const STEP_BYTES = 4096
 
 export function regionsOf(length: bigint): number {
-  return Number((length + REGION_SECTORS - 1n) / REGION_SECTORS)
+  const region = regionOf(length)
+  return Number((length + region - 1n) / region)
 }
 
 export function logBytes(regions: number): number {
@@ -44,7 +45,8 @@ export function makeLog(length: bigint, spans: readonly Span[]): Uint8Array {
   view.setUint32(4, VERSION, true)
   view.setBigUint64(8, BigInt(regions), true)
   for (let region = 0; region < regions; region += 1) setBit(log, region, true)
-  for (const { begin, end } of spans) for (let region = begin / REGION_SECTORS; region * REGION_SECTORS < end; region += 1n) setBit(log, Number(region), false)
+  const size = regionOf(length)
+  for (const { begin, end } of spans) for (let region = begin / size; region * size < end; region += 1n) setBit(log, Number(region), false)
   return log
 }
 

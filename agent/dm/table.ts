@@ -5,8 +5,19 @@
 import { sectors } from '../../lib/units.js'
 import type { Sectors } from '../../lib/units.js'
 
-/** Region of a mirror, sectors: 512 KiB. One bit each; small enough that a copy after a crash moves little, large enough for few bits. */
-export const REGION_SECTORS = 1024n
+const REGION_MIN = 1024n
+const REGION_MAX = 8192n
+
+/**
+ * Region of a mirror of `length` sectors, sectors: from 512 KiB to 4 MiB, and 32 of them or more where that is possible. A copy goes region by region, and
+ * the kernel reads and writes in pieces of 512 KiB (dm-kcopyd's kcopyd_subjob_size_kb): in a region of one piece nothing is read while something is
+ * written. Blocks of which it is remembered whether they were written have 4 MiB, so a larger one would copy more.
+ */
+export function regionOf(length: bigint): bigint {
+  let region = REGION_MIN
+  while (region < REGION_MAX && region * 64n <= length) region *= 2n
+  return region
+}
 
 export interface MirrorTable {
   readonly length: Sectors
@@ -25,7 +36,7 @@ export interface MirrorTable {
 export function formatSegment({ length, legs, starts, copy }: MirrorTable, log?: string): string {
   if (legs.length === 1) return `0 ${length} linear ${legs[0]} ${starts?.[0] ?? 0}`
   const places = legs.map((leg, at) => `${leg} ${starts?.[at] ?? 0}`).join(' ')
-  const how = copy === 'changed' && log !== undefined ? `disk 2 ${log} ${REGION_SECTORS}` : `core 2 ${REGION_SECTORS} ${copy === 'none' ? 'nosync' : 'sync'}`
+  const how = copy === 'changed' && log !== undefined ? `disk 2 ${log} ${regionOf(length)}` : `core 2 ${regionOf(length)} ${copy === 'none' ? 'nosync' : 'sync'}`
   return `0 ${length} mirror ${how} ${legs.length} ${places} 1 handle_errors`
 }
 

@@ -4,7 +4,7 @@ import type { DeviceState } from '../dm/dmsetup.js'
 import type { DevicePresent } from '../dm/present.js'
 import { readQueueFailed, readStatus } from '../dm/status.js'
 import type { LegHealth, MirrorStatus } from '../dm/status.js'
-import { nameOf, REGION_SECTORS, readChanges, readConcatenation, readQueue, readSegment, readUuid, segmentOf } from '../dm/table.js'
+import { nameOf, readChanges, readConcatenation, readQueue, readSegment, readUuid, segmentOf } from '../dm/table.js'
 import type { Part } from '../dm/table.js'
 import { extentOf } from '../iscsi/sysfs.js'
 import { devicesWanted, planVolume } from './plan.js'
@@ -194,8 +194,8 @@ export function justMade(wanted: VolumeWanted): VolumeSeen {
   }
 }
 
-/** What copies under way have done so far; undefined when there is none. */
-export function copiedBytes(volumes: readonly VolumeSeen[]): bigint | undefined {
-  const copies = volumes.flatMap((volume) => volume.segments).filter((segment) => segment.inSync < segment.regions)
-  return copies.length === 0 ? undefined : copies.reduce((sum, segment) => sum + BigInt(segment.inSync) * REGION_SECTORS * 512n, 0n)
+/** Bytes that copies under way have done so far; undefined when there is none. `bytesOf`: of a segment. */
+export function copiedBytes(volumes: readonly VolumeSeen[], bytesOf: (volume: string, segment: number) => bigint): bigint | undefined {
+  const copies = volumes.flatMap(({ volume, segments }) => segments.filter((segment) => segment.inSync < segment.regions).map((segment) => ({ ...segment, bytes: bytesOf(volume, segment.index) })))
+  return copies.length === 0 ? undefined : copies.reduce((sum, { inSync, regions, bytes }) => sum + bytes * BigInt(inSync) / BigInt(regions), 0n)
 }

@@ -8,6 +8,7 @@ import type { VolumeWanted } from '../../lib/wire/agent.js'
 
 export interface VolumeRecords {
   get(volume: string): VolumeWanted | undefined
+  segment(volume: string, index: number): VolumeWanted['segments'][number] | undefined
   all(): readonly VolumeWanted[]
   put(volume: VolumeWanted): Promise<void>
   remove(volume: string): Promise<void>
@@ -27,6 +28,7 @@ export async function openVolumeRecords(stateDir: string): Promise<VolumeRecords
   }
   return {
     get: (volume) => kept.get(volume),
+    segment: (volume, index) => kept.get(volume)?.segments.find((segment) => segment.index === index),
     all: () => [...kept.values()],
     async put(volume) {
       await writeDurably(join(dir, `${volume.volume}.json`), `${JSON.stringify(volumeWanted.format(volume))}\n`, 0o600)

@@ -115,7 +115,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
 
   /** What is told of volumes: what was seen, with copies that have ended only when they are safe, and with how far changes are settled. */
   async function completed(seen: readonly VolumeSeen[]): Promise<readonly VolumeSeen[]> {
-    const flushed = await flush.copies(seen, (volume, index) => records.get(volume)?.segments.find((segment) => segment.index === index)?.copy !== 'none')
+    const flushed = await flush.copies(seen, (volume, index) => records.segment(volume, index)?.copy !== 'none')
     return flushed.map((volume) => {
       const remembered = changes.seen(volume.volume)
       return remembered ? { ...volume, changes: remembered } : volume
@@ -332,7 +332,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
         .map((device) => ({ what: 'dm device', name: device.name, why: readUuid(device.uuid) ? 'of a volume that this head has no record of' : 'not made by Vsky' }))
       minding(seen)
       if (copyRate !== undefined) allowed = copyRate
-      await throttle.look(copiedBytes(seen), present.filter((device) => readUuid(device.uuid)?.part === 'top').map((device) => device.kernel), allowed)
+      await throttle.look(copiedBytes(seen, (volume, index) => records.segment(volume, index)?.bytes ?? 0n), present.filter((device) => readUuid(device.uuid)?.part === 'top').map((device) => device.kernel), allowed)
       return { volumes: held.told(stuck.told(seen)), foreign: [...foreign, ...strangers] }
     },
     heed: (order) => { newest.heed(order) },

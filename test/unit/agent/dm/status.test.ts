@@ -34,7 +34,7 @@ describe('what a kernel said of a mirror', () => {
 })
 
 describe('the table that a kernel gives back', () => {
-  const line = '0 1048576 mirror core 2 1024 nosync 2 8:0 0 8:32 0 1 handle_errors'
+  const line = '0 1048576 mirror core 2 8192 nosync 2 8:0 0 8:32 0 1 handle_errors'
   it('is the one that was given to it', () => {
     const table = readSegment(line)
     expect(table).to.deep.equal({ length: sectors(1048576n), legs: ['8:0', '8:32'], copy: 'none' })
@@ -45,7 +45,7 @@ describe('the table that a kernel gives back', () => {
     expect(readSegment(line.replace(' 1 handle_errors', ' 0'))).to.equal(undefined)
     expect(readSegment(line.replace(' 1 handle_errors', ''))).to.equal(undefined)
     expect(readSegment(line.replace(' 1 handle_errors', ' 2 handle_errors keep_log'))).to.equal(undefined)
-    expect(readSegment(line.replace('core 2 1024', 'disk 3 254:9 1024'))).to.equal(undefined)
+    expect(readSegment(line.replace('core 2 8192', 'disk 3 254:9 8192'))).to.equal(undefined)
   })
 
   it('is not ours when it says another number of legs than it has, or does not begin at the beginning', () => {

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { formatConcatenation, formatConcise, formatSegment, readConcatenation, readSegment, readUuid, uuidOf } from '../../../../agent/dm/table.js'
+import { formatConcatenation, formatConcise, formatSegment, readConcatenation, readSegment, readUuid, regionOf, uuidOf } from '../../../../agent/dm/table.js'
 import { readInfo, readNamed, readStatus } from '../../../../agent/dm/status.js'
 import { sectors } from '../../../../lib/units.js'
 
@@ -12,6 +12,15 @@ describe('a segment\'s table', () => {
     const table = { length: sectors(2048n), legs: ['8:0', '8:16'] as const }
     expect(formatSegment({ ...table, copy: 'none' })).to.equal('0 2048 mirror core 2 1024 nosync 2 8:0 0 8:16 0 1 handle_errors')
     expect(formatSegment({ ...table, copy: 'all' })).to.equal('0 2048 mirror core 2 1024 sync 2 8:0 0 8:16 0 1 handle_errors')
+  })
+
+  it('has regions of 512 KiB to 4 MiB, a power of two, and 32 of them as soon as it is large enough', () => {
+    const mib = 2048n
+    expect([1n, 32n, 33n, 64n, 127n, 128n, 8192n, 1n << 30n].map((size) => [size, regionOf(size * mib)])).to.deep.equal(
+      [[1n, 1024n], [32n, 2048n], [33n, 2048n], [64n, 4096n], [127n, 4096n], [128n, 8192n], [8192n, 8192n], [1n << 30n, 8192n]])
+    expect(regionOf(32n * mib - 1n)).to.equal(1024n)
+    expect(formatSegment({ length: sectors(64n * mib), legs: ['8:0', '8:16'], copy: 'none' })).to.equal('0 131072 mirror core 2 4096 nosync 2 8:0 0 8:16 0 1 handle_errors')
+    expect(formatSegment({ length: sectors(128n * mib), legs: ['8:0', '8:16'], copy: 'changed' }, '/dev/loop7')).to.equal('0 262144 mirror disk 2 /dev/loop7 8192 2 8:0 0 8:16 0 1 handle_errors')
   })
 
   it('says where on its legs it begins, when that is not their start', () => {
