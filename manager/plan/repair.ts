@@ -25,12 +25,18 @@ export interface RepairLeg {
   readonly awayMs: number
   /** A head can read it now. */
   readonly reachable: boolean
-  /** Not before: the last copy to it failed, ms from now. */
+  /** Not before: it was lost a moment ago, or the last copy to it failed, ms from now. */
   readonly retryInMs: number
 }
 
 /** A leg whose copy failed is left alone for so long, ms: each attempt makes the volume's writers pause for a moment. */
 export const RETRY_MS = 20_000
+
+/**
+ * A leg that a head has just lost is left alone for so long, ms: a disk that refused a write refuses the copy, too, and the volume's writers would pause
+ * once more. Its server has looked at the disk by then.
+ */
+export const AFTER_LOSS_MS = 5000
 
 /** How long a leg is still left alone, ms. A time further away than any pause says that the clock was set back: it must not hold the copy up. */
 export function retryIn(retryAt: number, nowMs: number): number {

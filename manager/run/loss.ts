@@ -4,7 +4,7 @@ import { interruptJob } from '../store/jobs.js'
 import type { ChangeTx } from '../store/store.js'
 import { settledEra, sinceOfLost } from '../plan/changed.js'
 import { headOf } from '../plan/exports.js'
-import { RETRY_MS } from '../plan/repair.js'
+import { AFTER_LOSS_MS, RETRY_MS } from '../plan/repair.js'
 import { must } from '../../lib/assert.js'
 import { raiseGeneration, setLeg, setRetry, setSince, volumeById } from '../store/volumes.js'
 import type { Cluster } from './cluster.js'
@@ -25,10 +25,10 @@ export async function lowerSince(tx: ChangeTx, extents: readonly ExtentRow[], se
   for (const extent of extents.filter((each) => each.segment === segment && each.leg !== 'insync' && each.since > since)) await setSince(tx, extent.id, since)
 }
 
-/** `trusted` false: it may have taken writes that no other leg has, and that nobody remembers. */
+/** `trusted` false: it may have taken writes that no other leg has, and that nobody remembers. `failed`: its head had an error of it. */
 export async function commitStale(
   cluster: Cluster, tx: ChangeTx, { volume, extents }: Pick<VolumeFacts, 'volume' | 'extents'>, segment: { readonly index: number; readonly generation: number },
-  gone: readonly string[], why: string, { trusted = true }: { readonly trusted?: boolean } = {},
+  gone: readonly string[], why: string, { trusted = true, failed = false }: { readonly trusted?: boolean; readonly failed?: boolean } = {},
 ): Promise<void> {
   const nowMs = cluster.clock.nowMs()
   const since = trusted ? await sinceNow(cluster, tx, volume.id) : 0
@@ -36,8 +36,8 @@ export async function commitStale(
   for (const extent of extents.filter((each) => gone.includes(each.id))) {
     await setLeg(tx, extent.id, legAfter(extent.leg, 'missed writes'), nowMs)
     await setSince(tx, extent.id, sinceOfLost(extent, since))
+    if (failed || extent.leg === 'syncing') await setRetry(tx, extent.id, nowMs + (extent.leg === 'syncing' ? RETRY_MS : AFTER_LOSS_MS))
     if (extent.leg !== 'syncing') continue
-    await setRetry(tx, extent.id, nowMs + RETRY_MS)
     await interruptJob(tx, 'resync', volume.id, segment.index, `interrupted: ${why}`)
   }
   const servers = extents.filter((each) => gone.includes(each.id)).map((each) => each.host)

@@ -30,7 +30,10 @@ const TRY_AGAIN_MS = 2000
 /** What waits though it was tried again since, waits for something else: longer than a head that lets go waits for its writes, ms. */
 const TRIED_LATELY_MS = 30_000
 
-export async function upTurn(cluster: Cluster, { volume, hosts }: VolumeFacts): Promise<Next> {
+/** A server of whose legs one was lost is looked at, with its disks; so often at most, ms. */
+const SERVER_LOOK_MS = 5000
+
+export async function upTurn(cluster: Cluster, { volume, hosts, extents }: VolumeFacts): Promise<Next> {
   const name = headOf(volume)
   const seen = cluster.seen.get(name)
   const head = hosts.get(name)
@@ -40,6 +43,9 @@ export async function upTurn(cluster: Cluster, { volume, hosts }: VolumeFacts): 
   if (decision === 'elsewhere') return 0
   const stuck = there !== undefined && decision !== undefined && (there.waiting || decision.unavailable.length > 0)
   if (decision && decision.stale.length + decision.insync.length > 0) cluster.work.kick('repair', 'cluster')
+  for (const host of new Set(decision?.stale.flatMap((loss) => extents.filter((extent) => loss.extents.includes(extent.id)).map((extent) => extent.host)))) {
+    if (cluster.clock.monoMs() - (cluster.compared.get(host) ?? Number.NEGATIVE_INFINITY) > SERVER_LOOK_MS) cluster.work.kick('host', host)
+  }
   if (!decision || decision.reload || (stuck && await tryAgain(cluster, volume.id, decision))) await giveLayout(cluster, volume.id)
   else if (there && decision.readErrors.length > 0) await mendLegs(cluster, head, there, decision.readErrors)
   else if (there && !stuck && decision.stale.length + decision.insync.length === 0 && isCalm(there)) cluster.judged.set(volume.id, digestOf(there))
@@ -132,7 +138,7 @@ async function decide(cluster: Cluster, id: string, there: VolumeSeen): Promise<
     const decision = volume.phase === 'detached' ? onlyCopies(facts, lookAtAttached(volume.layout, facts, there)) : lookAtAttached(volume.layout, facts, there)
     for (const loss of decision.stale) {
       const segment = facts.find((each) => each.index === loss.segment)
-      if (segment) await commitStale(cluster, tx, now, segment, loss.extents, loss.why)
+      if (segment) await commitStale(cluster, tx, now, segment, loss.extents, loss.why, { failed: true })
     }
     const forgotten = await noteChanges(tx, volume, there)
     for (const caughtUp of decision.insync) {
