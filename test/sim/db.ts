@@ -30,6 +30,10 @@ class Connection {
     })
   }
 
+  close(): void {
+    this.#db.close() // and with it its statements
+  }
+
   change(sql: string, params: readonly SqlValue[]): number {
     return this.#use(sql, params, (statement) => {
       while (statement.step());
@@ -90,6 +94,12 @@ export class Store {
   /** What was committed, for who checks. */
   read(sql: string, params: readonly SqlValue[] = []): readonly Row[] {
     return this.#reader.all(sql, params)
+  }
+
+  /** At the world's end: the memory of all worlds' databases is one, and is not collected. */
+  close(): void {
+    this.#writer.close()
+    this.#reader.close()
   }
 
   /** Its process is dead: what it had not committed is rolled back. */

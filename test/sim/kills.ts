@@ -74,7 +74,8 @@ export async function play(story: Story, kill: Kill | undefined, echo: boolean):
   } catch (thrown) {
     violation = thrown instanceof Violation ? thrown.message : `the story: ${thrown instanceof Error ? thrown.stack ?? thrown.message : String(thrown)}`
   }
-  const { transcript } = world
+  const { transcript, store } = world
+  store.close()
   return { points, violation: transcript.violation?.message ?? violation, lines: transcript.lines, hash: transcript.hash }
 }
 

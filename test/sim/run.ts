@@ -51,6 +51,7 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
   if (violation !== undefined) {
     for (const host of world.heads) for (const device of host.boot?.dm.devices.values() ?? []) transcript.say(host.name, `${device.name} ${device.devno}: ${device.state}: ${device.live?.map(({ target }) => target.status()).join('; ') ?? 'no table'}`)
   }
+  world.store.close()
   return { seed, violation: transcript.violation?.message ?? violation, virtualMs: timeline.now, events: timeline.events, acked: laws.acked, lines: transcript.lines, hash: (transcript.hash >>> 0).toString(16), faults }
 }
 
