@@ -77,7 +77,8 @@ export function createLio({ run, clock, target, addresses }: LioOptions): Lio {
       const mapped = new Set<number>()
       for (const lun of await list(acl(initiator))) {
         const number = /^lun_(\d+)$/.exec(lun)?.[1]
-        if (number !== undefined) mapped.add(Number(number))
+        // Without a link it leads nowhere: whoever made it died half-way, or took it away. It is made whole when it is wished for, and else goes with its ACL.
+        if (number !== undefined && await linkIn(join(acl(initiator), lun)) !== undefined) mapped.add(Number(number))
       }
       acls.set(initiator, mapped)
     }
@@ -105,6 +106,7 @@ export function createLio({ run, clock, target, addresses }: LioOptions): Lio {
         return removeLinked(join(acl(each.initiator), `lun_${each.lun}`))
       case 'remove acl':
         for (const lun of unmapped.get(each.initiator) ?? []) await drained(lun)
+        for (const half of (await list(acl(each.initiator))).filter((name) => name.startsWith('lun_'))) await removeLinked(join(acl(each.initiator), half))
         return removeDirectory(acl(each.initiator))
       case 'remove lun':
         await drained(each.lun)

@@ -24,6 +24,12 @@ describe('a manager or an agent that dies at a step, in a simulated cluster (all
     expect(pointsOf(text)).to.be.at.least(1)
   }).timeout(180_000)
 
+  it('a server\'s agent dies while it lets a head in or shuts one out: what is half done is done by the next order', async () => {
+    const { code, text } = await kill('--story', 'move from a lost head', '--process', 'st1', '--step', '/acls/')
+    expect(code, text).to.equal(0)
+    expect(pointsOf(text)).to.be.at.least(10)
+  }).timeout(180_000)
+
   for (const story of ['move from a lost head', 'attach to a head that is lost meanwhile', 'detach from a head that is lost meanwhile']) {
     it(`what is acknowledged is so, and is done once, wherever the manager dies: ${story}`, async () => {
       const { code, text } = await kill('--story', story, '--process', 'manager', '--every', '30')
