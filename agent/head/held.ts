@@ -31,6 +31,8 @@ export interface Held {
   told(seen: readonly VolumeSeen[]): readonly VolumeSeen[]
   /** These are its legs from now on, extent → block device: errors that they had before are not counted. To be called before its mirrors try anything on them. */
   count(volume: string, legs: ReadonlyMap<string, string>): Promise<void>
+  /** Those that were counted last. */
+  legs(volume: string): ReadonlyMap<string, string>
   /** Its mirrors have new tables, or are gone: what was held goes on. */
   released(volume: string): void
   stop(): Promise<void>
@@ -102,6 +104,7 @@ export function createHeld({ clock, log, onFound, writes = writesUnderWay, prese
     async count(volume, legs) {
       counts.set(volume, await Promise.all([...legs].map(async ([extent, device]) => ({ extent, device, errors: await errors(device) }))))
     },
+    legs: (volume) => new Map(counts.get(volume)?.map(({ extent, device }) => [extent, device])),
     released(volume) {
       for (const name of holding) if (isOf(volume, name)) holding.delete(name)
       for (const [extent, of] of blamed) if (of === volume) blamed.delete(extent)

@@ -19,6 +19,7 @@ import { createBuilder } from './build.js'
 import { canRemember, createChanges, LIST_MS, withoutMemory } from './changes.js'
 import { createCopyLogs } from './copy-logs.js'
 import { createFlush } from './flush.js'
+import { withCutOff } from './cut-off.js'
 import { createHeld } from './held.js'
 import { refuseForeignLinks, removeLinks } from './link.js'
 import { copiedBytes, devicesOf, justMade, legsInUse, notReached, seenAfter, seenByStatus, seenOf, thereByStatus, thereOf } from './look.js'
@@ -113,10 +114,10 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     events.watch(records.all().filter(({ volume }) => !going.has(volume)).flatMap((record) => partsWatched(record).map((part) => nameOf(record.volume, part))))
   }
 
-  /** What is told of volumes: what was seen, with copies that have ended only when they are safe, and with how far changes are settled. */
+  /** What is told of volumes: what was seen, with copies that have ended only when they are safe, legs that are cut off, and how far changes are settled. */
   async function completed(seen: readonly VolumeSeen[]): Promise<readonly VolumeSeen[]> {
     const flushed = await flush.copies(seen, (volume, index) => records.segment(volume, index)?.copy !== 'none')
-    return flushed.map((volume) => {
+    return (await withCutOff(flushed, (volume) => held.legs(volume))).map((volume) => {
       const remembered = changes.seen(volume.volume)
       return remembered ? { ...volume, changes: remembered } : volume
     })

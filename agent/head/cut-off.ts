@@ -1,0 +1,21 @@
+/**
+ * Legs that a failure takes with it. When a server is gone, or the way to it, the kernel gives up everything behind that session at once;
+ * but a mirror learns of it by a write, and a volume's writers would wait segment by segment, each time for another layout. So the legs behind a session
+ * that was given up are told with the first that fails.
+ */
+import type { VolumeSeen } from '../../lib/wire/agent.js'
+import { isGivenUp } from '../iscsi/sysfs.js'
+
+/** What is told of volumes. `devicesOf`: a volume's legs, extent → block device. Of a segment none of whose legs would be left, nothing is added. */
+export async function withCutOff(
+  seen: readonly VolumeSeen[], devicesOf: (volume: string) => ReadonlyMap<string, string>, givenUp: (device: string) => Promise<boolean> = isGivenUp,
+): Promise<readonly VolumeSeen[]> {
+  return Promise.all(seen.map(async (volume) => {
+    if (!volume.segments.some((segment) => segment.legs.some(({ health }) => health !== 'A' && health !== 'R'))) return volume // a read error alone drops no leg
+    const looked = await Promise.all([...devicesOf(volume.volume)].map(async ([extent, device]) => (await givenUp(device) ? extent : '')))
+    const gone = new Set([...looked.filter((extent) => extent !== ''), ...volume.unreachable.map(({ extent }) => extent)])
+    const more = volume.segments.flatMap(({ legs }) => (legs.every((leg) => gone.has(leg.extent) || leg.health !== 'A') ? [] : legs.filter((leg) => leg.health === 'A' && gone.has(leg.extent))))
+      .filter((leg) => !volume.unreachable.some(({ extent }) => extent === leg.extent))
+    return more.length === 0 ? volume : { ...volume, unreachable: [...volume.unreachable, ...more.map(({ extent }) => ({ extent, why: 'the session to its server was given up' }))] }
+  }))
+}
