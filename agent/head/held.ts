@@ -52,6 +52,11 @@ export interface HeldOptions {
   readonly givenUp?: (device: string) => Promise<boolean>
 }
 
+interface Blame {
+  readonly volume: string
+  readonly away: boolean
+}
+
 const SAMPLES = 11
 const SAMPLE_MS = 100
 
@@ -60,13 +65,13 @@ export function createHeld({ clock, log, onFound, writes = writesUnderWay, prese
   const background = new Set<Promise<void>>()
   /** Volume → its legs, with their devices and what was counted of them. */
   const counts = new Map<string, readonly { readonly extent: string; readonly device: string; readonly errors: number | undefined }[]>()
-  /** Legs on which something failed, of volumes that hold something: extent → volume. */
-  const blamed = new Map<string, string>()
+  /** Legs on which something failed, of volumes that hold something: extent → volume, and whether nothing gets through to its disk any more. */
+  const blamed = new Map<string, Blame>()
 
   async function blame(volume: string): Promise<void> {
     for (const { extent, device, errors: before } of counts.get(volume) ?? []) {
-      const now = await errors(device)
-      if ((before !== undefined && now !== undefined && now > before) || await givenUp(device)) blamed.set(extent, volume)
+      const [now, away] = [await errors(device), await givenUp(device)]
+      if ((before !== undefined && now !== undefined && now > before) || away) blamed.set(extent, { volume, away })
     }
   }
 
@@ -107,7 +112,7 @@ export function createHeld({ clock, log, onFound, writes = writesUnderWay, prese
     legs: (volume) => new Map(counts.get(volume)?.map(({ extent, device }) => [extent, device])),
     released(volume) {
       for (const name of holding) if (isOf(volume, name)) holding.delete(name)
-      for (const [extent, of] of blamed) if (of === volume) blamed.delete(extent)
+      for (const [extent, { volume: of }] of blamed) if (of === volume) blamed.delete(extent)
     },
     async stop() {
       await Promise.all(background)
@@ -124,10 +129,14 @@ function partsOf(index: number): readonly Part[] {
   return [`s${index}`, `s${index}-low`, ...index === 0 ? ['meta', 'meta-low'] as const : []]
 }
 
-/** Where all of them had errors nothing tells the one that failed the flush: then it is only tried again. */
-function withBlame(segment: SegmentSeen, blamed: ReadonlyMap<string, string>): SegmentSeen {
+/**
+ * Where all of them had errors nothing tells the one that failed the flush: then it is only tried again. Of a leg that could not be read
+ * somewhere the errors may be just those, and that drops no leg.
+ */
+function withBlame(segment: SegmentSeen, blamed: ReadonlyMap<string, Blame>): SegmentSeen {
   if (segment.legs.every((leg) => blamed.has(leg.extent))) return segment
-  return { ...segment, legs: segment.legs.map((leg) => (leg.health === 'A' && blamed.has(leg.extent) ? { ...leg, health: 'F' } : leg)) }
+  const failed = ({ extent, health }: SegmentSeen['legs'][number]): boolean => (health === 'A' && blamed.has(extent)) || (health === 'R' && blamed.get(extent)?.away === true)
+  return { ...segment, legs: segment.legs.map((leg) => (failed(leg) ? { ...leg, health: 'F' } : leg)) }
 }
 
 /** A copy has an event at its end, and gets a new table then. */
@@ -135,10 +144,10 @@ function flatMirrors(volume: VolumeWanted): readonly string[] {
   return devicesWanted(volume).filter(({ table }) => table.kind === 'mirror' && table.mirror.copy === 'none').map(({ part }) => nameOf(volume.volume, part))
 }
 
-/** Whatever happened to this mirror, its status line does not tell: all legs are well, and there is nothing to copy. */
+/** Whatever happened to this mirror, its status line does not tell: all legs are well, or could not be read once, and there is nothing to copy. */
 function looksWell(line: string): boolean {
   const status = readStatus(line)
-  return status !== undefined && status.legs.length > 1 && status.inSync === status.regions && status.legs.every((leg) => leg.health === 'A')
+  return status !== undefined && status.legs.length > 1 && status.inSync === status.regions && status.legs.every((leg) => leg.health === 'A' || leg.health === 'R')
 }
 
 /** Source: Linux Documentation/ABI/stable/sysfs-block, `inflight`: reads and writes. */

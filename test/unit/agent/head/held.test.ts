@@ -85,6 +85,16 @@ describe('a mirror that something happened to, and whose legs look well', () => 
     expect([letters(await after([4], { away: ['8:144'] })), letters(await after([4], { away: ['8:112', '8:144'] }))]).to.deep.equal(['AF', 'AA'])
   })
 
+  it('is searched though a leg could not be read, and loses that leg only when its disk is given up: a read error alone drops none', async () => {
+    const status = well.replace('AA', 'AR')
+    const unread: VolumeSeen = { ...seen, segments: seen.segments.map((segment) => ({ ...segment, legs: segment.legs.map((leg, at) => ({ ...leg, health: at === 1 ? 'R' : 'A' })) })) }
+    const told = async (how: { readonly failed?: readonly string[]; readonly away?: readonly string[] }): Promise<string> => {
+      const [volume] = (await after([4], { status, ...how })).held.told([unread])
+      return `${volume?.waiting === true ? 'waits' : 'goes on'} ${volume?.segments[0]?.legs.map((leg) => leg.health).join('') ?? ''}`
+    }
+    expect([await told({ failed: ['8:144'] }), await told({ away: ['8:144'] })]).to.deep.equal(['waits AR', 'waits AF'])
+  })
+
   it('loses it once: a leg that has left its volume meanwhile comes back without that', async () => {
     const { held } = await after([4], { failed: ['8:144'] })
     await held.count(ID, new Map([['b'.repeat(32), '8:112']]))
