@@ -54,7 +54,8 @@ export class Stage {
   async attach(head: string, options: { readonly fromDeadHost?: boolean } = {}): Promise<void> {
     const { world, volume } = this
     await world.attach(volume, world.host(head), options)
-    this.#ack(`volume attached ${volume.name}`, this.#is('attached', head))
+    // The answer may come late: a head that counts as lost by then keeps nothing.
+    this.#ack(`volume attached ${volume.name}`, this.#duty(head) === 'failed' ? undefined : this.#is('attached', head))
   }
 
   /** Its guest is shut down first. */
