@@ -180,7 +180,7 @@ const verbs = {
   'lab:test'() {
     const obstacle = labObstacle()
     if (obstacle !== '') fail(`the lab tests can't run here: ${obstacle}`)
-    debianPackages({ psql: 'postgresql' }, 'a lab with PostgreSQL')
+    debianPackages({ psql: 'postgresql', systemctl: 'systemd' }, 'a lab with PostgreSQL and systemd')
     build()
     const long = readdirSync(join(top, 'dist/test/lab/long')).filter((name) => name.endsWith('.test.js')).map((name) => join('dist/test/lab/long', name))
     step('kernel lab tests, the long ones as well', bin('mocha'), ['--config', 'test/lab.mocharc.json', ...args, ...long])

@@ -62,23 +62,26 @@ const allWays = units.flatMap(([name, unitText]) => [
   ...examples.filter((each) => each.startsWith(name)).map((each) => [each, readUnit(unitText, text(`${FOLDER}/examples/${each}`))] as const),
 ])
 
+/** With a - before it, it need not be there. */
+const opened = (unit: Unit): readonly string[] => words(unit, 'ReadWritePaths').map((path) => path.replace(/^-/, ''))
+
 /** Where a service may write, but for /dev, /proc and /sys. */
 function writable(unit: Unit): readonly string[] {
   const under = (key: string, parent: string): readonly string[] => words(unit, key).map((each) => `${parent}/${each}`)
-  return [...words(unit, 'ReadWritePaths'), ...under('StateDirectory', '/var/lib'), ...under('RuntimeDirectory', '/run'), ...under('ConfigurationDirectory', '/etc'), ...last(unit, 'PrivateTmp') === 'yes' ? ['/tmp'] : []]
+  return [...opened(unit), ...under('StateDirectory', '/var/lib'), ...under('RuntimeDirectory', '/run'), ...under('ConfigurationDirectory', '/etc'), ...last(unit, 'PrivateTmp') === 'yes' ? ['/tmp'] : []]
 }
 const within = (path: string, folders: readonly string[]): boolean => folders.some((folder) => path === folder || path.startsWith(`${folder}/`))
 
 /** A protection with what would cancel it, and would only look like a protection. */
 const cancelled: readonly (readonly [what: string, is: (unit: Unit) => boolean])[] = [
-  ['a read-only system, of which all is writable', (unit) => words(unit, 'ReadWritePaths').some((path) => ['/', '/usr', '/etc', '/var', '/run', '/boot'].includes(path))],
-  ['hidden homes, some of them opened', (unit) => last(unit, 'ProtectHome') === 'yes' && words(unit, 'ReadWritePaths').some((path) => within(path, ['/home', '/root', '/run/user']))],
-  ['a private /tmp, the host\'s opened', (unit) => last(unit, 'PrivateTmp') === 'yes' && words(unit, 'ReadWritePaths').some((path) => within(path, ['/tmp', '/var/tmp']))],
+  ['a read-only system, of which all is writable', (unit) => opened(unit).some((path) => ['/', '/usr', '/etc', '/var', '/run', '/boot'].includes(path))],
+  ['hidden homes, some of them opened', (unit) => last(unit, 'ProtectHome') === 'yes' && opened(unit).some((path) => within(path, ['/home', '/root', '/run/user']))],
+  ['a private /tmp, the host\'s opened', (unit) => last(unit, 'PrivateTmp') === 'yes' && opened(unit).some((path) => within(path, ['/tmp', '/var/tmp']))],
   ['a /dev without disks, and disks allowed', (unit) => last(unit, 'PrivateDevices') === 'yes' && (service(unit, 'DeviceAllow').length > 0 || words(unit, 'CapabilityBoundingSet').includes('CAP_MKNOD'))],
   ['disks allowed, and so is every other device', (unit) => service(unit, 'DeviceAllow').length > 0 && last(unit, 'DevicePolicy') !== 'closed'],
   ['no modules, and what loads them', (unit) => last(unit, 'ProtectKernelModules') === 'yes' && (words(unit, 'CapabilityBoundingSet').includes('CAP_SYS_MODULE') || words(unit, 'SystemCallFilter').includes('@module'))],
   ['no kernel log, and what reads it', (unit) => last(unit, 'ProtectKernelLogs') === 'yes' && (words(unit, 'CapabilityBoundingSet').includes('CAP_SYSLOG') || service(unit, 'DeviceAllow').some((each) => each.startsWith('/dev/kmsg')))],
-  ['a read-only /sys, opened', (unit) => last(unit, 'ProtectKernelTunables') === 'yes' && words(unit, 'ReadWritePaths').some((path) => within(path, ['/sys', '/proc']))],
+  ['a read-only /sys, opened', (unit) => last(unit, 'ProtectKernelTunables') === 'yes' && opened(unit).some((path) => within(path, ['/sys', '/proc']))],
   ['a user of its own, with capabilities', (unit) => last(unit, 'User') !== '' && (words(unit, 'CapabilityBoundingSet').length > 0 || words(unit, 'AmbientCapabilities').length > 0)],
   ['no new privileges, taken back', (unit) => last(unit, 'NoNewPrivileges') !== 'yes'],
   ['calls allowed and denied at once', (unit) => {
@@ -217,9 +220,10 @@ describe('the agent\'s service', () => {
     const named = [...sourcesOf('agent').matchAll(/['`](\/(?:boot|dev|etc|home|lib|opt|proc|root|run|srv|sys|tmp|usr|var)\/[\w./-]*)/g)].map((match) => match[1] ?? '')
     expect(named).to.include.members(['/etc/iscsi/nodes', '/run/vsky/copies', '/var/target/pr', '/sys/kernel/config/target', '/dev/mapper/'])
     for (const path of named) expect(within(path, open), path).to.equal(true)
-    for (const path of words(agent, 'ReadWritePaths')) expect(listed(agentText, '# What it and they write'), 'said why').to.include(path)
+    for (const path of opened(agent)) expect(listed(agentText, '# What it and they write'), 'said why').to.include(path)
     const made = last(agent, 'ExecStartPre').split(' ')
-    for (const path of words(agent, 'ReadWritePaths')) expect(made.some((each) => within(each, [path])), `${path} is there before the agent: without it nothing is started`).to.equal(true)
+    for (const path of opened(agent)) expect(made.some((each) => within(each, [path])), `${path} is there before the agent: it could not write there else`).to.equal(true)
+    for (const path of words(agent, 'ReadWritePaths')) expect(path, 'not even the line that makes it is run where it is missing, unless that may be').to.match(/^-/)
   })
 
   it('has the host\'s /dev, /sys and modules, and every disk', () => {
