@@ -53,6 +53,7 @@ export function createLio({ run, clock, target, addresses }: LioOptions): Lio {
     }
     await mkdir('/var/target/pr', { recursive: true }) // where the target keeps persistent reservations
     await make(join(ROOT, 'core', GROUP))
+    for (const name of await backstores()) if (!await isEnabled(store(name))) await removeDirectory(store(name)) // whoever began it died half-way
     await make(join(ROOT, 'iscsi'))
     await make(join(ROOT, 'iscsi', target))
     await make(tpg)
@@ -63,6 +64,10 @@ export function createLio({ run, clock, target, addresses }: LioOptions): Lio {
     await put(join(tpg, 'attrib/default_cmdsn_depth'), '128')
     for (const address of addresses) await make(join(tpg, 'np', `${address.includes(':') ? `[${address}]` : address}:3260`))
     await put(join(tpg, 'enable'), '1')
+  }
+
+  async function backstores(): Promise<readonly string[]> {
+    return (await list(join(ROOT, 'core', GROUP))).filter((name) => /^[0-9a-f]{32}$/.test(name))
   }
 
   async function read(): Promise<TargetTree> {
@@ -82,7 +87,7 @@ export function createLio({ run, clock, target, addresses }: LioOptions): Lio {
       }
       acls.set(initiator, mapped)
     }
-    return { backstores: new Set((await list(join(ROOT, 'core', GROUP))).filter((name) => /^[0-9a-f]{32}$/.test(name))), luns, acls }
+    return { backstores: new Set(await backstores()), luns, acls }
   }
 
   /** Waits until no command is under way on a LUN that nobody can reach any more. */
@@ -203,6 +208,11 @@ async function list(path: string): Promise<readonly string[]> {
 async function linkIn(path: string): Promise<string | undefined> {
   const link = (await readdir(path, { withFileTypes: true })).find((each) => each.isSymbolicLink())
   return link && basename(await readlink(join(path, link.name)))
+}
+
+/** Source: Linux drivers/target/target_core_configfs.c, target_dev_enable_show(): 1 once it has its device. What serial number it has is written before. */
+async function isEnabled(backstore: string): Promise<boolean> {
+  return (await readFile(join(backstore, 'enable'), 'utf8')).trim() === '1'
 }
 
 /** Requests under way on the device of a backstore; 0 when that can't be told. */

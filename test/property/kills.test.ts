@@ -30,6 +30,12 @@ describe('a manager or an agent that dies at a step, in a simulated cluster (all
     expect(pointsOf(text)).to.be.at.least(10)
   }).timeout(180_000)
 
+  it('a server\'s agent dies while it exports a new leg: what is half made is made anew, and the repair goes on', async () => {
+    const { code, text } = await kill('--story', 'repair', '--process', 'st2', '--step', 'iblock_7717')
+    expect(code, text).to.equal(0)
+    expect(pointsOf(text)).to.be.at.least(6)
+  }).timeout(180_000)
+
   for (const story of ['move from a lost head', 'attach to a head that is lost meanwhile', 'detach from a head that is lost meanwhile']) {
     it(`what is acknowledged is so, and is done once, wherever the manager dies: ${story}`, async () => {
       const { code, text } = await kill('--story', story, '--process', 'manager', '--every', '30')

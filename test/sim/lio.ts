@@ -126,6 +126,10 @@ export class Lio implements Mount {
       const store = this.stores.get(path[2] ?? '')
       return store && { kind: 'file', text: `Status: ACTIVATED  Max Queue Depth: 0  SectorSize: 512  HwMaxSectors: 248\n        iBlock device: ${this.#kernel.find(store.path)?.kernel ?? ''}  UDEV PATH: ${store.path}  readonly: 0\n` }
     }
+    if (path[0] === 'core' && path[3] === 'enable') {
+      const store = this.stores.get(path[2] ?? '')
+      return store && { kind: 'file', text: store.enabled ? '1\n' : '0\n' }
+    }
     if (path[3] === 'np' && path[4] !== undefined && this.#portals.has(path[4])) return { kind: 'directory' }
     if (path[3] === 'lun' && path[5] === 'extent') {
       const extent = this.luns.get(numberOf(path[4] ?? ''))?.extent
