@@ -132,7 +132,7 @@ describe('putting right what was lost, on real kernels', () => {
     await pause(1000)
     await lab().faults.heal(host, number)
     expect((await flush()).code, 'the next flush reaches both legs').to.equal(0)
-    expect(await lab().must('hd1', ['dmsetup', 'status', '--noflush', '--target', 'mirror']), 'and the kernel calls both well').to.match(/128\/128 1 AA/)
+    expect(await lab().must('hd1', ['dmsetup', 'status', '--noflush', '--target', 'mirror']), 'and the kernel calls both well').to.match(/-s0: .* 32\/32 1 AA/)
     await lab().service('hd1', 'resume')
     expect((await held).code, 'the first one ends well').to.equal(0)
     await whole('v')
