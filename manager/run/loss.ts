@@ -36,9 +36,10 @@ export async function commitStale(
   for (const extent of extents.filter((each) => gone.includes(each.id))) {
     await setLeg(tx, extent.id, legAfter(extent.leg, 'missed writes'), nowMs)
     await setSince(tx, extent.id, sinceOfLost(extent, since))
-    if (failed || extent.leg === 'syncing') await setRetry(tx, extent.id, nowMs + (extent.leg === 'syncing' ? RETRY_MS : AFTER_LOSS_MS))
-    if (extent.leg !== 'syncing') continue
-    await interruptJob(tx, 'resync', volume.id, segment.index, `interrupted: ${why}`)
+    if (extent.leg === 'syncing') {
+      await setRetry(tx, extent.id, nowMs + RETRY_MS)
+      await interruptJob(tx, 'resync', volume.id, segment.index, `interrupted: ${why}`)
+    } else if (failed) await setRetry(tx, extent.id, nowMs + AFTER_LOSS_MS)
   }
   const servers = extents.filter((each) => gone.includes(each.id)).map((each) => each.host)
   await tx.event({

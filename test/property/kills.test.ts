@@ -9,51 +9,42 @@ function kill(...args: readonly string[]): Promise<{ readonly code: number; read
   })
 }
 
-const pointsOf = (text: string): number => Number(/^(\d+) points, every one of them went well/m.exec(text)?.[1] ?? 0)
+/** There are so many of these points at least, and every one goes well. */
+async function allGoWell(least: number, ...args: readonly string[]): Promise<void> {
+  const { code, text } = await kill(...args)
+  expect(code, text).to.equal(0)
+  expect(Number(/^(\d+) points, every one of them went well/m.exec(text)?.[1] ?? 0)).to.be.at.least(least)
+}
 
 describe('a manager or an agent that dies at a step, in a simulated cluster (all steps: npm run sim:kills)', () => {
   it('the manager dies anywhere while it makes a volume: there is one volume in the end, and nothing else', async () => {
-    const { code, text } = await kill('--story', 'create', '--process', 'manager')
-    expect(code, text).to.equal(0)
-    expect(pointsOf(text)).to.be.at.least(20)
+    await allGoWell(20, '--story', 'create', '--process', 'manager')
   }).timeout(180_000)
 
   it('an agent dies while it ends a session of its head\'s last copy: the next one ends it, though no order comes any more', async () => {
-    const { code, text } = await kill('--story', 'evacuate detached', '--process', 'hd2', '--step', 'before iscsiadm -m session')
-    expect(code, text).to.equal(0)
-    expect(pointsOf(text)).to.be.at.least(1)
+    await allGoWell(1, '--story', 'evacuate detached', '--process', 'hd2', '--step', 'before iscsiadm -m session')
   }).timeout(180_000)
 
   it('a server\'s agent dies while it lets a head in or shuts one out: what is half done is done by the next order', async () => {
-    const { code, text } = await kill('--story', 'move from a lost head', '--process', 'st1', '--step', '/acls/')
-    expect(code, text).to.equal(0)
-    expect(pointsOf(text)).to.be.at.least(10)
+    await allGoWell(10, '--story', 'move from a lost head', '--process', 'st1', '--step', '/acls/')
   }).timeout(180_000)
 
   it('a server\'s agent dies while it exports a new leg: what is half made is made anew, and the repair goes on', async () => {
-    const { code, text } = await kill('--story', 'repair', '--process', 'st2', '--step', 'iblock_7717')
-    expect(code, text).to.equal(0)
-    expect(pointsOf(text)).to.be.at.least(6)
+    await allGoWell(6, '--story', 'repair', '--process', 'st2', '--step', 'iblock_7717')
   }).timeout(180_000)
 
   for (const story of ['move from a lost head', 'attach to a head that is lost meanwhile', 'detach from a head that is lost meanwhile']) {
     it(`what is acknowledged is so, and is done once, wherever the manager dies: ${story}`, async () => {
-      const { code, text } = await kill('--story', story, '--process', 'manager', '--every', '30')
-      expect(code, text).to.equal(0)
-      expect(pointsOf(text)).to.be.at.least(2)
+      await allGoWell(2, '--story', story, '--process', 'manager', '--every', '30')
     }).timeout(180_000)
   }
 
   it('a leg that is lost while its head lets go of the volume is left behind, wherever the manager dies', async () => {
-    const { code, text } = await kill('--story', 'detach while a leg is lost', '--process', 'manager')
-    expect(code, text).to.equal(0)
-    expect(pointsOf(text)).to.be.at.least(20)
+    await allGoWell(20, '--story', 'detach while a leg is lost', '--process', 'manager')
   }).timeout(180_000)
 
   it('legs that move so that disks become equally full arrive, and are nowhere twice, wherever the manager dies', async () => {
-    const { code, text } = await kill('--story', 'rebalance', '--process', 'manager', '--every', '10')
-    expect(code, text).to.equal(0)
-    expect(pointsOf(text)).to.be.at.least(5)
+    await allGoWell(5, '--story', 'rebalance', '--process', 'manager', '--every', '10')
   }).timeout(180_000)
 
   it('a request that is taken for a new one when it is repeated is found', async () => {
