@@ -4,17 +4,22 @@
  * that was given up are told with the first that fails.
  */
 import type { VolumeSeen } from '../../lib/wire/agent.js'
-import { isGivenUp } from '../iscsi/sysfs.js'
+import { isLost } from '../iscsi/sysfs.js'
+
+/** It takes every write, whatever could not be read from it. */
+const works = ({ health }: VolumeSeen['segments'][number]['legs'][number]): boolean => health === 'A' || health === 'R'
 
 /** What is told of volumes. `devicesOf`: a volume's legs, extent → block device. Of a segment none of whose legs would be left, nothing is added. */
 export async function withCutOff(
-  seen: readonly VolumeSeen[], devicesOf: (volume: string) => ReadonlyMap<string, string>, givenUp: (device: string) => Promise<boolean> = isGivenUp,
+  seen: readonly VolumeSeen[], devicesOf: (volume: string) => ReadonlyMap<string, string>, givenUp: (device: string) => Promise<boolean> = isLost,
 ): Promise<readonly VolumeSeen[]> {
   return Promise.all(seen.map(async (volume) => {
-    if (!volume.segments.some((segment) => segment.legs.some(({ health }) => health !== 'A' && health !== 'R'))) return volume // a read error alone drops no leg
+    const told = volume.segments.flatMap(({ legs }) => legs.filter(({ health }) => health !== 'A'))
+    if (told.length === 0) return volume
     const looked = await Promise.all([...devicesOf(volume.volume)].map(async ([extent, device]) => (await givenUp(device) ? extent : '')))
     const gone = new Set([...looked.filter((extent) => extent !== ''), ...volume.unreachable.map(({ extent }) => extent)])
-    const more = volume.segments.flatMap(({ legs }) => (legs.every((leg) => gone.has(leg.extent) || leg.health !== 'A') ? [] : legs.filter((leg) => leg.health === 'A' && gone.has(leg.extent))))
+    if (told.every((leg) => leg.health === 'R' && !gone.has(leg.extent))) return volume // a read error alone drops no leg
+    const more = volume.segments.flatMap(({ legs }) => (legs.every((leg) => gone.has(leg.extent) || !works(leg)) ? [] : legs.filter((leg) => works(leg) && gone.has(leg.extent))))
       .filter((leg) => !volume.unreachable.some(({ extent }) => extent === leg.extent))
     return more.length === 0 ? volume : { ...volume, unreachable: [...volume.unreachable, ...more.map(({ extent }) => ({ extent, why: 'the session to its server was given up' }))] }
   }))

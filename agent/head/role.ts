@@ -5,7 +5,7 @@
 import { Fault, messageOf } from '../../lib/faults.js'
 import { createRun } from '../../lib/host/run.js'
 import type { Clock, Log, Run } from '../../lib/ports.js'
-import type { ForeignSeen, LegWanted, VolumeSeen, VolumeWanted } from '../../lib/wire/agent.js'
+import type { ForeignSeen, VolumeSeen, VolumeWanted } from '../../lib/wire/agent.js'
 import { createDmsetup, safeToAsk } from '../dm/dmsetup.js'
 import { createDmEvents } from '../dm/events.js'
 import { devicesPresent } from '../dm/present.js'
@@ -13,7 +13,6 @@ import type { DevicePresent } from '../dm/present.js'
 import { formatSegment, nameOf, readUuid, segmentOf } from '../dm/table.js'
 import type { Part } from '../dm/table.js'
 import { createSessions } from '../iscsi/sessions.js'
-import { isGivenUp, takeBack } from '../iscsi/sysfs.js'
 import type { HeadRole, StillMine } from '../roles.js'
 import { createBuilder } from './build.js'
 import { canRemember, createChanges, LIST_MS, withoutMemory } from './changes.js'
@@ -21,13 +20,14 @@ import { createCopyLogs } from './copy-logs.js'
 import { createFlush } from './flush.js'
 import { withCutOff } from './cut-off.js'
 import { createHeld } from './held.js'
+import { createFindLegs, withLost } from './leg-devices.js'
 import { refuseForeignLinks, removeLinks } from './link.js'
 import { copiedBytes, devicesOf, justMade, legsInUse, notReached, seenAfter, seenByStatus, seenOf, thereByStatus, thereOf } from './look.js'
 import { createNewest } from './newest.js'
 import { createPatience } from './patience.js'
 import { createMend } from './mend.js'
-import { checkWish, devicesWanted, isLastGood, partsWatched, stagesOf } from './plan.js'
-import type { DeviceThere, HeadStep } from './plan.js'
+import { checkWish, devicesWanted, partsWatched, stagesOf } from './plan.js'
+import type { DeviceThere } from './plan.js'
 import { openVolumeRecords } from './record.js'
 import { refuseForeign, refuseStale } from './refuse.js'
 import { createStuck } from './stuck.js'
@@ -56,6 +56,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
   const holding = createRun({ log, maxParallel: { dmsetup: 4096 } })
   const dm = createDmsetup({ run, waiting: createRun({ log, maxParallel: { dmsetup: 64 } }), holding, udev })
   const sessions = createSessions({ run, clock, log })
+  const legDevices = createFindLegs({ sessions, localDevice, log })
   const records = await openVolumeRecords(stateDir)
   const background = new Set<Promise<void>>()
   /**
@@ -163,40 +164,6 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     return seen
   }
 
-  interface LegDevices {
-    /** Extent → block device, for every leg that one of the new tables names. */
-    readonly devices: ReadonlyMap<string, string>
-    readonly unreachable: VolumeSeen['unreachable']
-  }
-
-  /** Legs in use keep their device: no server has to answer for a table that only leaves somebody out. One that the kernel has given up could stand in no new table. */
-  async function legDevices(wanted: VolumeWanted, steps: readonly HeadStep[], inUse: ReadonlyMap<string, string>): Promise<LegDevices> {
-    const named = new Set(steps.flatMap((step) => ((step.do === 'create' || step.do === 'reload') && step.table.kind === 'mirror' ? step.table.mirror.legs : [])))
-    const legs = new Map(wanted.segments.flatMap((segment) => segment.legs).filter((leg) => named.has(leg.extent)).map((leg): [string, LegWanted] => [leg.extent, leg]))
-    const devices = new Map<string, string>()
-    const unreachable: { readonly extent: string; readonly why: string }[] = []
-    await Promise.all([...legs.values()].map(async (leg) => {
-      try {
-        const device = inUse.get(leg.extent) ?? await localDevice(leg.extent) ?? await sessions.device(leg, wanted.chap)
-        if (isLastGood(wanted, leg)) await takeBack(device) // its volume waits for it, and a table that has it already takes it as it is
-        else if (await isGivenUp(device)) throw new Fault('agent failed', `its disk is offline on this head (${device}): commands to it did not end`)
-        devices.set(leg.extent, device)
-      } catch (thrown) {
-        if (!(thrown instanceof Fault) || (thrown.fault === 'wrong device' && leg.state === 'insync')) throw thrown
-        unreachable.push({ extent: leg.extent, why: `${leg.host}: ${thrown.message}` })
-      }
-    }))
-    // One of those that carry what was written when is enough, and without it all is copied.
-    for (const leg of wanted.scope === 'copies' && wanted.segments.some((segment) => segment.copy === 'changed') ? wanted.changes?.legs ?? [] : []) {
-      if (devices.has(leg.extent)) break
-      const device = await localDevice(leg.extent) ?? await sessions.device(leg, wanted.chap).catch((thrown: unknown) => { log.info('a leg that carries what was written can\'t be reached', { volume: wanted.name, host: leg.host, error: messageOf(thrown) }) })
-      if (device === undefined) continue
-      devices.set(leg.extent, device)
-      break
-    }
-    return { devices, unreachable }
-  }
-
   /** Frees what no volume of this head has in its layout. */
   function pruneSessions(): Promise<void> {
     return sessions.prune((extent) => claimed.has(extent) || records.all().some((volume) => volume.segments.some((segment) => segment.legs.some((leg) => leg.extent === extent))))
@@ -273,7 +240,7 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
     const wasThere = devicesOf(wanted.volume, now).length > 0
     const { there, inUse, status } = wasThere ? await lookAt(wanted.volume, before, now) : { there: [], inUse: new Map<string, string>(), status: new Map<string, readonly string[]>() }
     // Loaded anew even by an order that is not: as one left suspended.
-    const doubted = there.map((each) => (held.has(nameOf(wanted.volume, each.part)) ? { ...each, failed: true, suspended: true } : each))
+    const doubted = (await withLost(there, inUse)).map((each) => (held.has(nameOf(wanted.volume, each.part)) ? { ...each, failed: true, suspended: true } : each))
     const stages = stagesOf(wanted, doubted, before === undefined || before.layout < wanted.layout)
     const steps = stages.flatMap((stage) => stage.steps)
     const legs = await legDevices(wanted, steps, inUse)

@@ -9,6 +9,7 @@ import { isErrno } from '../../lib/host/files.js'
 import { failureText } from '../../lib/host/failure-text.js'
 import type { Clock, Log, Run } from '../../lib/ports.js'
 import type { Chap, ForeignSeen } from '../../lib/wire/agent.js'
+import { createAstray } from './astray.js'
 import { NODES, nodeRecord, recordPath, secretLine } from './node-record.js'
 import { diskAt, disksOf, isHeld, isPresent, problemOf, serialOf, sessions } from './sysfs.js'
 import type { Session } from './sysfs.js'
@@ -37,6 +38,11 @@ export interface Sessions {
    */
   device(wanted: LunWanted, chap: Chap): Promise<string>
   /**
+   * Of a disk in use that the kernel has given up: where its session will not come back by itself it is ended, with all its disks, and made anew.
+   * Gives this LUN's new disk then. Throws as `device` does.
+   */
+  renewed(wanted: LunWanted, chap: Chap): Promise<string | undefined>
+  /**
    * Takes away every disk of our targets that nothing is built on and `isWanted` does not claim, then logs out of targets that have
    * none left. Looks at what is there, not at what was: it also finds what a killed agent left. `isWanted` is asked again for each
    * disk right before its removal. Never fails; waits for a dead server for some 6 s at most.
@@ -50,6 +56,7 @@ export interface Sessions {
 
 export function createSessions({ run, clock, log }: { readonly run: Run; readonly clock: Clock; readonly log: Log }): Sessions {
   const tails = new Map<string, Promise<unknown>>()
+  const astray = createAstray(clock)
   /** Logins, scans and logouts of one target happen one at a time. */
   const perTarget = <T>(target: string, work: () => Promise<T>): Promise<T> => {
     const mine = (tails.get(target) ?? Promise.resolve()).then(work, work)
@@ -88,17 +95,32 @@ export function createSessions({ run, clock, log }: { readonly run: Run; readonl
   async function loggedIn(wanted: LunWanted, chap: Chap): Promise<Session> {
     const there = await sessionTo(wanted.target)
     if (!there) return login(wanted.target, wanted.addresses, chap)
+    const isAstray = astray.asked(there)
     const held = (await Promise.all((await disksOf(there)).map(isHeld))).includes(true)
     const current = await hasSecret(wanted.target, chap)
     if (!current && held) log.warn('a session goes on with a secret that is no longer good: it will not come back when it is lost', { target: wanted.target })
     if (there.state === 'LOGGED_IN' && (current || held)) return there
     if (held) { // its volumes need it: iscsid logs in again by itself within some seconds
       const back = await waitFor(async () => (await sessions()).find((each) => each.target === wanted.target && each.state === 'LOGGED_IN'), READY_MS)
-      if (!back) throw new Fault('agent failed', `the session with ${wanted.target} is ${there.state}`)
-      return back
+      if (back) return back
+      if (!isAstray) throw new Fault('agent failed', `the session with ${wanted.target} is ${there.state}`)
+      tellAstray(there)
     }
     await logout(there) // the server may have another address by now, or another password for us
     return login(wanted.target, wanted.addresses, chap)
+  }
+
+  /** What stands on its disks has long met errors: of what is acknowledged nothing is lost with them, and new ones can take their places. */
+  const tellAstray = ({ target, state }: Session): void => { log.warn('a session does not come back by itself though its server is there: it is ended, and made anew', { target, state }) }
+
+  async function renew(wanted: LunWanted, chap: Chap): Promise<string | undefined> {
+    const there = await sessionTo(wanted.target)
+    if (there && !astray.asked(there)) return undefined
+    if (there) {
+      tellAstray(there)
+      await logout(there)
+    }
+    return find(wanted, chap)
   }
 
   /** Whether the session to a target was made with this secret, by what is written down of it. */
@@ -170,6 +192,7 @@ export function createSessions({ run, clock, log }: { readonly run: Run; readonl
 
   return {
     device: (wanted, chap) => perTarget(wanted.target, () => find(wanted, chap)),
+    renewed: (wanted, chap) => perTarget(wanted.target, () => renew(wanted, chap)),
     async prune(isWanted) {
       const ours = (await sessions()).filter((session) => session.target.startsWith(OURS))
       await Promise.all(ours.map((session) => perTarget(session.target, async () => {

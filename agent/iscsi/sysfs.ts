@@ -1,6 +1,7 @@
 /** What the kernel shows of iSCSI sessions and of the SCSI disks behind them. Reads, but for `takeBack`; no process is started. */
 import { access, readFile, readdir, realpath, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { isErrno } from '../../lib/host/files.js'
 
 const SESSIONS = '/sys/class/iscsi_session'
 
@@ -70,6 +71,16 @@ export async function isHeld(disk: string): Promise<boolean> {
  */
 export async function isGivenUp(device: string): Promise<boolean> {
   return ['offline', 'transport-offline'].includes(await stateOf(device))
+}
+
+/** Whether the kernel no longer has this block device (a path, or `8:16`), though a table may hold on to what is left of it: its session was ended. */
+export async function isGone(device: string): Promise<boolean> {
+  return realpath(device.startsWith('/dev/') ? device : `/sys/dev/block/${device}`).then(() => false, (thrown: unknown) => isErrno(thrown, 'ENOENT'))
+}
+
+/** Nothing that is sent to it arrives, and what is built on it is not told by itself when another disk takes its place. */
+export async function isLost(device: string): Promise<boolean> {
+  return await isGivenUp(device) || isGone(device)
 }
 
 /** Asks the kernel to try a disk again that it has put offline, as open-iscsi does after a login. Source: store_state_field(). */

@@ -16,6 +16,8 @@ const REPLACEMENT_MS = 1000
 const RETRY_MS = 1000
 /** SCSI command timer and error handling. */
 const COMMAND_MS = 11_000
+/** Of its attempts to log in again this share breaks in the one moment that iscsid does not get over: it goes on trying, and never succeeds (open-iscsi issue 387). */
+const ASTRAY = 0.02
 
 /** The way from a head to a storage server. */
 export interface DataNetwork {
@@ -167,6 +169,7 @@ export class IscsiSession {
     })
     const retry = (): void => {
       if (this.state !== 'FAILED' || this.#ended) return
+      if (kernel.dice.chance(ASTRAY)) return
       void this.connect().then((failed) => { if (failed !== '') kernel.after(failed === 'timeout' ? 5000 : RETRY_MS, retry) })
     }
     kernel.after(100, retry)

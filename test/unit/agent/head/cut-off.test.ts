@@ -26,7 +26,11 @@ describe('legs behind a session that was given up', () => {
 
   it('are not told as long as none has failed: the session may come back before anything is written', async () => {
     expect(await told(volumeOf('bA dA', 'cA eA'), 'b', 'c')).to.equal('')
-    expect(await told(volumeOf('bR dA', 'cA eA'), 'b', 'c')).to.equal('')
+  })
+
+  it('are told with one that could not be read, when that one is among them: it is no bad sector then, and a write may be held', async () => {
+    expect(await told(volumeOf('bR dA', 'cA eA'), 'b', 'c')).to.equal('bc')
+    expect(await told(volumeOf('dR bA', 'cA eA'), 'b', 'c'), 'a read error alone drops no leg').to.equal('')
   })
 
   it('are not told where the segment would be left without a leg', async () => {
