@@ -29,8 +29,8 @@ export function createBodyBudget(maxBytes: number): BodyBudget {
  * is its deadline.
  */
 export async function readBody(req: IncomingMessage, maxBytes: number, budget: BodyBudget, took: (bytes: number) => void): Promise<string> {
-  const tooLong = new HttpRefusal(413, `more than ${maxBytes} bytes`, { Connection: 'close' })
-  if (Number(req.headers['content-length'] ?? 0) > maxBytes) throw tooLong
+  const tooLong = (): HttpRefusal => new HttpRefusal(413, `more than ${maxBytes} bytes`, { Connection: 'close' })
+  if (Number(req.headers['content-length'] ?? 0) > maxBytes) throw tooLong()
   const chunks: Buffer[] = []
   await new Promise<void>((resolve, reject) => {
     let size = 0
@@ -40,7 +40,7 @@ export async function readBody(req: IncomingMessage, maxBytes: number, budget: B
     }
     req.on('data', (chunk: Buffer) => {
       size += chunk.length
-      if (size > maxBytes) return stop(tooLong)
+      if (size > maxBytes) return stop(tooLong())
       if (!budget.take(chunk.length)) return stop(new HttpRefusal(503, 'too much is being read already', { 'Retry-After': '1', Connection: 'close' }))
       took(chunk.length)
       chunks.push(chunk)
@@ -48,15 +48,18 @@ export async function readBody(req: IncomingMessage, maxBytes: number, budget: B
     })
     req.once('end', resolve)
     req.once('error', reject)
-    req.once('close', () => { reject(new Error('the client broke off')) })
+    req.once('close', () => { if (!req.readableEnded) reject(new Error('the client broke off')) }) // it comes after each request: an error is dear
   })
   return decodeUtf8(chunks) ?? refuseEncoding()
 }
 
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
 /** The bytes as text, or undefined when they are not UTF-8. */
 export function decodeUtf8(chunks: readonly Uint8Array[]): string | undefined {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks))
+    const [only] = chunks
+    return utf8.decode(chunks.length === 1 ? only : Buffer.concat(chunks))
   } catch {
     return undefined
   }

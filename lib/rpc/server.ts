@@ -225,10 +225,20 @@ interface Door {
   readonly budget: BodyBudget
 }
 
+/** Under which the log tells of a request: of no other one, here or of another start. */
+const nextId = ((): () => string => {
+  const start = randomBytes(4).toString('hex')
+  let count = 0
+  return () => {
+    count = (count + 1) % 2 ** 32
+    return start + count.toString(16).padStart(8, '0')
+  }
+})()
+
 /** One request to its one answer. Never rejects. */
 async function answer({ options, dialects, calls, inFlight, budget }: Door, req: IncomingMessage, res: ServerResponse): Promise<void> {
   const { log, maxCallsPerPeer = 64, maxBodyBytes = 8 * 1024 * 1024 } = options
-  const requestId = randomBytes(8).toString('hex')
+  const requestId = nextId()
   const gone = new AbortController()
   calls.add(gone)
   const onClose = (): void => { if (!res.writableFinished) gone.abort(new Error('the client went away')) }
@@ -350,10 +360,9 @@ async function within<T>(deadlineMs: number, gone: AbortController, result: Prom
 
 function send(res: ServerResponse, { status, type, body }: WireReply): void {
   if (res.destroyed || res.headersSent) return
-  const bytes = Buffer.from(body)
   const slow = setTimeout(() => { res.destroy() }, REPLY_TIMEOUT_MS) // a client that does not read would hold the reply in memory
   slow.unref()
   res.once('close', () => { clearTimeout(slow) })
-  res.writeHead(status, { 'Content-Type': type, 'Content-Length': bytes.length, 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store' })
-  res.end(bytes)
+  res.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body), 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store' })
+  res.end(body) // as text: with its head it is one write then
 }

@@ -10,15 +10,18 @@ export type Tag =
   | { readonly kind: 'empty'; readonly name: string }
   | { readonly kind: 'close'; readonly name: string }
 
-const LT = 60
+const [LT, GT, SLASH, BANG, AMP, CR, BRACKET] = [60, 62, 47, 33, 38, 13, 93]
+/** Text of up to so many characters is looked at here, one by one; longer text by what the engine has for that. */
+const SHORT = 64
 // Every repetition has an upper limit: an unlimited one over a long document can exhaust the stack of the regular expression engine.
-const namePattern = /[A-Za-z_][\w.:-]{0,40}/y
 const namespacePattern = /[ \t\r\n]{1,20}xmlns(?::[A-Za-z_][\w.-]{0,40})?=(?:"[^"<&]{0,200}"|'[^'<&]{0,200}')/y
 const declarationPattern =
   /<\?xml[ \t\r\n]{1,20}version=(["'])1\.[01]\1(?:[ \t\r\n]{1,20}encoding=(["'])([\w.-]{1,40})\2)?(?:[ \t\r\n]{1,20}standalone=(["'])(?:yes|no)\4)?[ \t\r\n]{0,20}\?>/y
 const referencePattern = /&(?:(amp|lt|gt|quot|apos)|#(\d{1,7})|#x([\dA-Fa-f]{1,6}));/y
 const entities: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
 const MAX_TAG_NAME = 32
+/** ASCII code → 2 where a name may begin with it, 1 where it may only go on, else 0. */
+const nameCodes = Uint8Array.from({ length: 128 }, (_, code) => (/[A-Za-z_]/.test(String.fromCharCode(code)) ? 2 : /[\w.:-]/.test(String.fromCharCode(code)) ? 1 : 0))
 
 export class Scanner {
   readonly #text: string
@@ -39,18 +42,40 @@ export class Scanner {
 
   /** The next tag; only white space and comments may stand before it. */
   tag(): Tag {
-    if (!isBlank(this.text())) this.fail('text where a tag was expected')
+    if (!this.#atTag() && !isBlank(this.text())) this.fail('text where a tag was expected')
     return this.textTag()
+  }
+
+  #atTag(): boolean {
+    return this.#text.charCodeAt(this.#at) === LT && this.#text.charCodeAt(this.#at + 1) !== BANG
+  }
+
+  /** Passes the tag when it stands here as nearly everybody writes it, with nothing before it and nothing in it but its name. */
+  #passes(name: string, begin: number): boolean {
+    const end = begin + name.length
+    if (this.#text.charCodeAt(end) !== GT || !this.#text.startsWith(name, begin)) return false
+    this.#at = end + 1
+    return true
+  }
+
+  #passesOpen(name: string): boolean {
+    return this.#text.charCodeAt(this.#at) === LT && this.#passes(name, this.#at + 1)
+  }
+
+  #passesClose(name: string): boolean {
+    return this.#text.charCodeAt(this.#at) === LT && this.#text.charCodeAt(this.#at + 1) === SLASH && this.#passes(name, this.#at + 2)
   }
 
   /** Like `tag`, but it must be this start tag. True when it has content, false for the empty form `<name/>`. */
   open(name: string): boolean {
+    if (this.#passesOpen(name)) return true
     const tag = this.tag()
     if (tag.kind === 'close' || tag.name !== name) this.fail(`<${name}> was expected before this`)
     return tag.kind === 'open'
   }
 
   close(name: string): void {
+    if (this.#passesClose(name)) return
     const tag = this.tag()
     if (tag.kind !== 'close' || tag.name !== name) this.fail(`</${name}> was expected before this`)
   }
@@ -58,6 +83,7 @@ export class Scanner {
   /** The text of an element that has no child elements, together with its end tag. */
   textUntilClose(name: string): string {
     const text = this.text()
+    if (this.#passesClose(name)) return text
     const tag = this.textTag()
     if (tag.kind !== 'close' || tag.name !== name) this.fail(`</${name}> was expected before this`)
     return text
@@ -65,6 +91,19 @@ export class Scanner {
 
   /** Characters up to the next tag: references resolved, CDATA unwrapped, comments dropped, line ends normalized. */
   text(): string {
+    const from = this.#at
+    for (let at = from; at < from + SHORT; at += 1) {
+      const code = this.#text.charCodeAt(at)
+      if (code === AMP || code === CR || code === BRACKET) break
+      if (code !== LT) continue
+      if (this.#text.charCodeAt(at + 1) === BANG) break
+      this.#at = at
+      return this.#text.slice(from, at)
+    }
+    return this.#anyText()
+  }
+
+  #anyText(): string {
     let result = ''
     for (;;) {
       const lt = this.#text.indexOf('<', this.#at)
@@ -89,10 +128,16 @@ export class Scanner {
   /** The tag at the cursor, where `text` has stopped. */
   textTag(): Tag {
     if (this.#text.charCodeAt(this.#at) !== LT) this.fail('the document ends too early')
-    const close = this.#text[this.#at + 1] === '/'
-    const name = this.#match(namePattern, this.#at + (close ? 2 : 1))
-    if (name === undefined || name.length > MAX_TAG_NAME) return this.fail('not a tag of XML-RPC')
-    this.#at += name.length + (close ? 2 : 1)
+    const close = this.#text.charCodeAt(this.#at + 1) === SLASH
+    const begin = this.#at + (close ? 2 : 1)
+    const end = this.#nameEnd(begin)
+    if (end === begin || end - begin > MAX_TAG_NAME) return this.fail('not a tag of XML-RPC')
+    const name = this.#text.slice(begin, end)
+    this.#at = end
+    if (this.#text.charCodeAt(this.#at) === GT) {
+      this.#at += 1
+      return { kind: close ? 'close' : 'open', name }
+    }
     if (!close) this.#namespaces()
     while (isBlank(this.#text.charAt(this.#at)) && this.#at < this.#text.length) this.#at += 1
     if (!close && this.#text.startsWith('/>', this.#at)) {
@@ -102,6 +147,14 @@ export class Scanner {
     if (this.#text[this.#at] !== '>') this.fail(`the tag ${name} is not closed by ">"`)
     this.#at += 1
     return { kind: close ? 'close' : 'open', name }
+  }
+
+  /** Where the name that begins there ends, or has become too long. */
+  #nameEnd(begin: number): number {
+    if ((nameCodes[this.#text.charCodeAt(begin)] ?? 0) < 2) return begin
+    let end = begin + 1
+    while (end - begin <= MAX_TAG_NAME && (nameCodes[this.#text.charCodeAt(end)] ?? 0) > 0) end += 1
+    return end
   }
 
   #namespaces(): void {
