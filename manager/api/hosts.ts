@@ -1,6 +1,7 @@
 /** Hosts: listing them, and what their agents say of themselves. */
 import { PAGE_MAX } from '../../lib/api/lists.js'
 import type { ApiParams, ApiResult } from '../../lib/api/methods.js'
+import { must } from '../../lib/assert.js'
 import { Fault } from '../../lib/faults.js'
 import { commonProtocol } from '../../lib/wire/protocol.js'
 import { HEARTBEAT_MS } from '../health/presence.js'
@@ -16,17 +17,17 @@ import { extentsOnHost, setDoubt, volumeById } from '../store/volumes.js'
 import { addDisk, allDisks, allHosts, findHost, putHost } from '../store/hosts.js'
 import type { Asked } from './caller.js'
 import { refuseOtherKey } from './joining.js'
-import { showHost } from './show.js'
+import { showHosts } from './show.js'
 
 export async function hostList(cluster: Cluster, { limit = PAGE_MAX, after = '', prefix = '', role, state, duty }: ApiParams<'hostList'>): Promise<ApiResult<'hostList'>> {
   const fits = (host: HostRow): boolean => host.name > after && host.name.startsWith(prefix) && (role === undefined || host.roles.includes(role))
     && (state === undefined || online(cluster, host.name) === (state === 'online')) && (duty === undefined || host.duty === duty)
-  const hosts = (await allHosts(cluster.store.read)).filter(fits).slice(0, limit)
-  return Promise.all(hosts.map((host) => showHost(cluster, host)))
+  return showHosts(cluster, (await allHosts(cluster.store.read)).filter(fits).slice(0, limit))
 }
 
 export async function hostShow(cluster: Cluster, { host }: ApiParams<'hostShow'>): Promise<ApiResult<'hostShow'>> {
-  return showHost(cluster, await knownHost(cluster.store.read, host))
+  const [view] = await showHosts(cluster, [await knownHost(cluster.store.read, host)])
+  return must(view, 'a host that is known is shown')
 }
 
 export async function knownHost(db: Reader, name: string): Promise<HostRow> {

@@ -8,20 +8,23 @@ import type { Cluster } from '../run/cluster.js'
 import { loadFacts, reachability, segmentFacts } from '../run/facts.js'
 import type { VolumeFacts } from '../run/facts.js'
 import type { DiskRow, HostRow, VolumeRow } from '../state/rows.js'
-import { allDisks } from '../store/hosts.js'
-import { devicesOf } from '../store/lists.js'
-import { volumesOnHead } from '../store/volumes.js'
+import { disksOfEach } from '../store/hosts.js'
+import { devicesOf, volumeNamesOn } from '../store/lists.js'
 
-export async function showHost(cluster: Cluster, host: HostRow): Promise<HostView> {
-  const [disks, volumes] = await Promise.all([allDisks(cluster.store.read, host.name), volumesOnHead(cluster.store.read, host.name)])
-  const heard = cluster.presence.lastHeard(host.name)
+/** As many as are listed, with what all of them have read at once. */
+export async function showHosts(cluster: Cluster, hosts: readonly HostRow[]): Promise<readonly HostView[]> {
+  const db = cluster.store.read
+  const [disks, volumes] = await Promise.all([disksOfEach(db), volumeNamesOn(db, hosts.map((host) => host.name))])
   const now = cluster.clock.monoMs()
-  return {
-    name: host.name, roles: host.roles, zone: host.zone, state: online(cluster, host.name) ? 'online' : 'offline', duty: host.duty, address: host.address,
-    dataAddresses: host.dataAddresses, initiator: host.initiator, version: host.version, bootId: host.bootId,
-    lastSeenMs: Math.round(Math.max(0, now - (heard ?? now - (cluster.clock.nowMs() - cluster.startedAt)))),
-    disks: disks.length, attached: volumes.map((volume) => volume.name), foreign: cluster.foreign.get(host.name) ?? [],
-  }
+  return hosts.map((host) => {
+    const heard = cluster.presence.lastHeard(host.name)
+    return {
+      name: host.name, roles: host.roles, zone: host.zone, state: online(cluster, host.name) ? 'online' : 'offline', duty: host.duty, address: host.address,
+      dataAddresses: host.dataAddresses, initiator: host.initiator, version: host.version, bootId: host.bootId,
+      lastSeenMs: Math.round(Math.max(0, now - (heard ?? now - (cluster.clock.nowMs() - cluster.startedAt)))),
+      disks: disks.get(host.name) ?? 0, attached: volumes.get(host.name) ?? [], foreign: cluster.foreign.get(host.name) ?? [],
+    }
+  })
 }
 
 export function showDisk(disk: DiskRow, zone: string): DiskView {

@@ -22,7 +22,29 @@ const TOLD_MAX = 200
 /** Volumes that are read at a time: as many as are quickly put together, so that others are answered in between. */
 const BATCH = 200
 
+interface Looking { readonly now: Promise<StatusView>; next?: Promise<StatusView> }
+
+const looking = new WeakMap<Cluster['presence'], Looking>()
+
+/**
+ * When much is lost many ask at once, and that is when a look is long. So there is one at a time: who comes while one is under way shares the next,
+ * which begins after he came.
+ */
 export async function status(cluster: Cluster): Promise<StatusView> {
+  const before = looking.get(cluster.presence)
+  if (before) return before.next ??= before.now.then(() => undefined, () => undefined).then(() => look(cluster))
+  return look(cluster)
+}
+
+function look(cluster: Cluster): Promise<StatusView> {
+  const mine: Looking = { now: lookNow(cluster) }
+  looking.set(cluster.presence, mine)
+  const over = (): void => { if (!mine.next) looking.delete(cluster.presence) }
+  mine.now.then(over, over)
+  return mine.now
+}
+
+async function lookNow(cluster: Cluster): Promise<StatusView> {
   const db = cluster.store.read
   const hostsOffline = (await allHosts(db)).filter((host) => !online(cluster, host.name)).map((host) => host.name)
   const doubtful = await segmentsInDoubt(db, { hosts: hostsOffline, disks: await doubtfulDisks(db) })

@@ -83,6 +83,14 @@ export async function volumesOfAll(db: Reader, ids: readonly string[]): Promise<
   return (await inChunks(db, `select * from volumes where id in (${MARKS})`, ids)).map(volumeOf)
 }
 
+/** Names of the volumes that these heads have up, or copy, in order; by head. */
+export async function volumeNamesOn(db: Reader, heads: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>> {
+  const rows = await Promise.all(['head', 'copy_head'].map((column) => inChunks(db, `select ${column} as host, name from volumes where ${column} in (${MARKS}) and ${column} <> ''`, heads)))
+  const names = new Map<string, Set<string>>()
+  for (const row of rows.flat()) names.set(textOf(row, 'host'), (names.get(textOf(row, 'host')) ?? new Set()).add(textOf(row, 'name')))
+  return new Map([...names].map(([host, all]) => [host, [...all].sort()]))
+}
+
 /** Ids of the volumes that have live extents on a host. */
 export async function volumesWithExtentsOn(db: Reader, host: string): Promise<readonly string[]> {
   return (await db.all(`select distinct volume from extents where host = ? and state <> 'dropping' order by volume`, [host])).map((row) => textOf(row, 'volume'))
