@@ -1,11 +1,11 @@
 /**
- * `npm run bench -- --clients`: a manager with 10,000 volumes and 200 clients at once, each with a connection of its own, that ask and think in turn:
- * how long answers take, by method, and whether the lease was renewed in time. The clients are a process of their own. Options: --clients N (200),
+ * `npm run bench -- --clients`: a manager with 10,000 volumes and 200 clients at once, each with a certificate and a connection of its own (of one
+ * peer no more than 64 calls at once are taken), that ask and think in turn: how long answers take, by method, and whether the lease was renewed in time. The clients are a process of their own. Options: --clients N (200),
  * --seconds S (300), --volumes N (10000), --think MS (1000; each client waits half to one and a half of it).
  */
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
+import { once, setMaxListeners } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,7 +20,7 @@ import { createDice } from '../tools/thrash/dice.js'
 import type { Dice } from '../tools/thrash/dice.js'
 import { table } from '../tools/cli/print.js'
 import { option, quantile } from './figures.js'
-import { certify, fill, someCluster, start } from './large.js'
+import { certify, fill, hostsOf, someCluster, start } from './large.js'
 
 interface Wish {
   readonly dir: string
@@ -50,18 +50,37 @@ const kinds: readonly Kind[] = [
   { name: 'setting set', share: 5, method: apiMethods.settingSet.name, params: (dice) => ({ name: 'repair.grace', value: dice.between(60, 160), request: `bench-${randomBytes(8).toString('hex')}` }) },
 ]
 
+const nameOf = (client: number): string => `client${client + 1}`
+
+/** Hosts are heard, as living ones are; there are no agents behind them that could be asked. */
+async function beat(dir: string, port: number, hosts: readonly string[], signal: AbortSignal): Promise<void> {
+  await Promise.all(hosts.map(async (name, at) => {
+    const client = createRpcClient({ url: `https://127.0.0.1:${port}`, tls: await loadTls(join(dir, name)) })
+    try {
+      await pause(at * 1000 / hosts.length, undefined, { signal })
+      for (;;) {
+        await client.call(apiMethods.hostHeartbeat.name, [{ name, bootId: 'b', incarnation: 'i', changed: 0 }], { timeoutMs: 4000 }).catch(() => undefined)
+        await pause(1000, undefined, { signal })
+      }
+    } catch (thrown) {
+      if (!signal.aborted) throw thrown
+    } finally {
+      client.close()
+    }
+  }))
+}
+
 type Times = Readonly<Record<string, readonly number[]>>
 
 // ---- the clients
 
 async function live({ dir, port, clients, seconds, volumes, think }: Wish): Promise<{ readonly times: Times; readonly errors: readonly string[] }> {
-  const tls = await loadTls(join(dir, 'admin'))
   const times = Object.fromEntries(kinds.map(({ name }) => [name, [] as number[]]))
   const errors: string[] = []
   const until = performance.now() + seconds * 1000
   await Promise.all(Array.from({ length: clients }, async (_, at) => {
     const dice = createDice(at, 1)
-    const client = createRpcClient({ url: `https://127.0.0.1:${port}`, tls })
+    const client = createRpcClient({ url: `https://127.0.0.1:${port}`, tls: await loadTls(join(dir, nameOf(at))) })
     await pause(dice.next() * think)
     while (performance.now() < until) {
       let left = dice.next() * 100
@@ -87,19 +106,24 @@ async function measure(): Promise<void> {
   const [clients, seconds, volumes, think] = [option('clients', 200), option('seconds', 300), option('volumes', 10_000), option('think', 1000)]
   const dir = await mkdtemp(join(tmpdir(), 'vsky-bench-'))
   try {
-    await certify(dir)
+    const cluster = someCluster(volumes)
+    const hosts = hostsOf(cluster)
+    await certify(dir, { admin: ['admin', ...Array.from({ length: clients }, (_, at) => nameOf(at))], agent: hosts })
     const place = { dir: join(dir, 'state'), database: '' }
-    await fill(dir, [place], someCluster(volumes))
+    await fill(dir, [place], cluster)
     const manager = await start(dir, place)
+    const over = new AbortController()
+    setMaxListeners(hosts.length * 2, over.signal)
+    const beats = beat(dir, manager.port, hosts, over.signal)
     const wish: Wish = { dir, port: manager.port, clients, seconds, volumes, think }
     const child = spawn(process.execPath, [fileURLToPath(import.meta.url), '--live', JSON.stringify(wish)], { stdio: ['ignore', 'pipe', 'inherit'] })
     try {
       let [text, oldestMs, ttlMs] = ['', 0, 0]
       child.stdout.setEncoding('utf8').on('data', (some: string) => { text += some })
       const ended = once(child, 'close')
-      let over = false
-      void ended.then(() => { over = true })
-      while (!over) {
+      let gone = false
+      void ended.then(() => { gone = true })
+      while (!gone) {
         const now = apiMethods.managerStatus.result.parse(await manager.client.call(apiMethods.managerStatus.name, [{}]), '')
         oldestMs = Math.max(oldestMs, now.leaseAgeMs)
         ttlMs = now.ttlMs
@@ -107,7 +131,7 @@ async function measure(): Promise<void> {
       }
       const { times, errors } = JSON.parse(text) as Awaited<ReturnType<typeof live>>
       const count = Object.values(times).reduce((sum, each) => sum + each.length, 0)
-      console.log(`${clients} clients for ${seconds} s, a call and then about ${think} ms of thought; ${volumes} volumes on SQLite; ${cpus().length} processors for manager and clients\n`)
+      console.log(`${clients} clients for ${seconds} s, a call and then about ${think} ms of thought; ${volumes} volumes on SQLite; ${cpus().length} processors for manager and clients; ${hosts.length} hosts are heard, no agent answers\n`)
       const ms = (value: number): string => `${value.toFixed(1)} ms`
       console.log(table(kinds, [
         { title: 'CALL', of: ({ name }) => name }, { title: 'TIMES', of: ({ name }) => String(times[name]?.length ?? 0), right: true },
@@ -118,6 +142,8 @@ async function measure(): Promise<void> {
       for (const error of [...new Set(errors)].slice(0, 5)) console.log(`  ${error}`)
     } finally {
       child.kill()
+      over.abort()
+      await beats
       await manager.stop()
     }
   } finally {

@@ -139,12 +139,12 @@ export async function start(dir: string, place: Place): Promise<Managed> {
   }
 }
 
-/** Certificates of the manager (`tls`) and of an admin (`admin`), in folders of `dir`. */
-export async function certify(dir: string): Promise<void> {
+/** Certificates of the manager (`tls`), and of admins and agents, in folders of `dir` that are called as they are. */
+export async function certify(dir: string, { admin = ['admin'], agent = [] }: { readonly admin?: readonly string[]; readonly agent?: readonly string[] } = {}): Promise<void> {
   const run = createRun()
   const authority = await createAuthority(run, join(dir, 'ca'), { name: 'bench' })
   await issueCertificate(run, authority, { commonName: 'm1', role: 'manager', hosts: ['127.0.0.1'], outDir: join(dir, 'tls') })
-  await issueCertificate(run, authority, { commonName: 'admin', role: 'admin', hosts: [], outDir: join(dir, 'admin') })
+  for (const [role, names] of [['admin', admin], ['agent', agent]] as const) for (const name of names) await issueCertificate(run, authority, { commonName: name, role, hosts: [], outDir: join(dir, name) })
 }
 
 /** Puts a cluster into the empty databases of these places. */
