@@ -106,14 +106,15 @@ export async function hostReport(cluster: Cluster, { name, bootId, incarnation, 
 
 /**
  * A storage server that was started anew may have lost what its disks' caches held: writes that were acknowledged and not yet flushed.
- * What that means for a volume in use depends on its head (run/volume-turn.ts); a detached volume was flushed when it was detached.
+ * What that means for a volume in use depends on its head (run/volume-turn.ts); a detached volume was flushed when it was detached, and of its legs only
+ * those that are being copied to were written since.
  */
 async function doubtLegs(cluster: Cluster, tx: ChangeTx, host: string): Promise<void> {
   const heardMs = cluster.presence.lastHeard(host) ?? 0
   for (const extent of await extentsOnHost(tx, host)) {
     if ((extent.leg !== 'insync' && extent.leg !== 'syncing') || extent.state !== 'ready') continue
     const volume = await volumeById(tx, extent.volume)
-    if (!volume || (volume.phase === 'detached' && volume.copyHead === '') || volume.phase === 'creating') continue
+    if (!volume || (volume.phase === 'detached' && (volume.copyHead === '' || extent.leg === 'insync')) || volume.phase === 'creating') continue
     await setDoubt(tx, extent.id, volume.settled === 0 ? 0 : cluster.settled.before(volume.id, volume.attachEpoch, volume.attachBoot, heardMs))
     cluster.work.kick('volume', volume.id)
   }

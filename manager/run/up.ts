@@ -142,6 +142,8 @@ async function decide(cluster: Cluster, id: string, there: VolumeSeen): Promise<
     }
     const forgotten = await noteChanges(tx, volume, there)
     for (const caughtUp of decision.insync) {
+      // Its server was started anew while it was copied to, and what was not flushed then is gone, whatever the head flushed since: that is judged first.
+      if (now.extents.some((extent) => extent.doubt && caughtUp.extents.includes(extent.id))) continue
       await commitInSync(cluster, tx, volume, caughtUp)
       // In the same commit: a leg that this one replaces, on another disk of its server, must never stand beside it as a good one.
       await retireSurplus(cluster, tx, volume, caughtUp.segment)

@@ -27,9 +27,9 @@ export async function volumeTurn(cluster: Cluster, id: string, attempt: number):
   const facts = await loadFacts(cluster.store.read, volume)
   if (volume.phase === 'creating') return createTurn(cluster, facts, attempt)
   if (volume.phase === 'detached') {
-    if (volume.copyHead === '') return afterDetach(cluster, facts)
+    // Also where nobody copies any more: its server came back while somebody did.
     if (facts.extents.some((extent) => extent.doubt)) await judgeDoubts(cluster, facts)
-    return copyingTurn(cluster, facts)
+    return volume.copyHead === '' ? afterDetach(cluster, facts) : copyingTurn(cluster, facts)
   }
   if (volume.phase === 'fencing') return fenceTurn(cluster, facts)
   const head = await findHost(cluster.store.read, volume.head)

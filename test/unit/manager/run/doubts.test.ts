@@ -1,0 +1,75 @@
+import { expect } from 'chai'
+import { must } from '../../../../lib/assert.js'
+import { ourProtocols } from '../../../../lib/wire/protocol.js'
+import { hostRegister } from '../../../../manager/api/hosts.js'
+import { loadFacts } from '../../../../manager/run/facts.js'
+import type { VolumeFacts } from '../../../../manager/run/facts.js'
+import { noteSeen, upTurn } from '../../../../manager/run/up.js'
+import { volumeTurn } from '../../../../manager/run/volume-turn.js'
+import { allHosts } from '../../../../manager/store/hosts.js'
+import { extentsOf, volumeById } from '../../../../manager/store/volumes.js'
+import { startManager } from '../../../support/manager.js'
+import type { ManagerRig } from '../../../support/manager.js'
+
+describe('a leg whose server was started anew', function () {
+  this.timeout(20_000)
+  let rig: ManagerRig
+  let [id, second, server] = ['', '', '']
+  const legs = async (): Promise<readonly string[]> => (await extentsOf(rig.db, id)).map((extent) => `${extent.leg}${extent.doubt ? ', in doubt' : ''}`)
+  const set = (what: string): Promise<void> => rig.db.tx(async (tx) => { await tx.run(`update extents set ${what} where id = ?`, [second]) })
+  const facts = async (): Promise<VolumeFacts> => loadFacts(rig.db, must(await volumeById(rig.db, id), 'the volume'))
+  beforeEach(async function () {
+    this.timeout(20_000)
+    rig = await startManager({ servers: 2, volumes: 1 })
+    id = (await rig.call('volumeShow', { volume: 'v1' })).id
+    const leg = must((await extentsOf(rig.db, id))[1], 'a second leg');
+    [second, server] = [leg.id, leg.host]
+  })
+  afterEach(() => rig.stop())
+
+  async function bootSecond(): Promise<void> {
+    const host = must((await allHosts(rig.db)).find((each) => each.name === server), 'its server')
+    await hostRegister(rig.cluster, { ...host, bootId: 'another', roles: [...host.roles], dataAddresses: [...host.dataAddresses], disks: [], protocols: ourProtocols })
+  }
+
+  it('is in doubt while its volume is in use', async () => {
+    await bootSecond()
+    expect(await legs()).to.deep.equal(['insync', 'insync, in doubt'])
+  })
+
+  it('is in doubt in a volume that nobody uses only while it is copied to: all others were flushed', async () => {
+    await rig.call('volumeDetach', { volume: 'v1' })
+    await rig.db.tx(async (tx) => { await tx.run(`update volumes set copy_head = 'hd1' where id = ?`, [id]) })
+    await bootSecond()
+    expect(await legs()).to.deep.equal(['insync', 'insync'])
+    await set(`leg = 'syncing'`)
+    await rig.db.tx(async (tx) => { await tx.run(`update hosts set boot_id = 'before' where name = ?`, [server]) })
+    await bootSecond()
+    expect(await legs()).to.deep.equal(['insync', 'syncing, in doubt'])
+  })
+
+  it('is judged also when nobody copies any more', async () => {
+    await rig.call('volumeDetach', { volume: 'v1' })
+    await set(`leg = 'syncing', doubt = 1`)
+    await volumeTurn(rig.cluster, id, 0)
+    expect(await legs()).to.deep.equal(['insync', 'stale'])
+  })
+
+  it('is not in sync at the end of a copy to it before that was judged', async () => {
+    await set(`leg = 'syncing'`)
+    const before = await facts()
+    await set('doubt = 1') // after the turn has begun
+    const seen = must(rig.cluster.seen.get('hd1'), 'hd1 was looked at')
+    noteSeen(rig.cluster, 'hd1', seen.bootId, seen.volumes.map((volume) => ({ ...volume, layout: before.volume.layout })))
+    await upTurn(rig.cluster, before)
+    expect(await legs()).to.deep.equal(['insync', 'syncing, in doubt'])
+    await volumeTurn(rig.cluster, id, 0)
+    expect(await legs()).to.deep.equal(['insync', 'stale'])
+  })
+
+  it('is in sync at the end of a copy to it that was begun since', async () => {
+    await set(`leg = 'syncing'`)
+    await upTurn(rig.cluster, await facts())
+    expect(await legs()).to.deep.equal(['insync', 'insync'])
+  })
+})
