@@ -1,7 +1,8 @@
 import { expect } from 'chai'
+import { status } from '../../../../manager/api/status.js'
 import { countReadError } from '../../../../manager/store/hosts.js'
 import { addJob, startJob } from '../../../../manager/store/jobs.js'
-import { addExtent, addSegment, addVolume, setExtentReady, setLeg, updateVolume } from '../../../../manager/store/volumes.js'
+import { addExtent, addSegment, addVolume, removeVolume, setExtentReady, setLeg, updateVolume } from '../../../../manager/store/volumes.js'
 import { startManager } from '../../../support/manager.js'
 import type { ManagerRig } from '../../../support/manager.js'
 
@@ -34,6 +35,18 @@ describe('the state of a cluster in which much is wrong', function () {
     })
   })
   after(async () => { await rig.stop() })
+
+  it('is looked at once for all who come while somebody looks, and what they are told is not from before they came', async () => {
+    const first = status(rig.cluster)
+    await rig.db.tx(async (tx) => {
+      await addVolume(tx, { id: 'e'.repeat(32), name: 'late', bytes: 4n * MIB, redundancy: 2, createdAt: 1 })
+      await updateVolume(tx, 'e'.repeat(32), { phase: 'detached' })
+    })
+    const [one, two, three] = await Promise.all([first, status(rig.cluster), status(rig.cluster)])
+    await rig.db.tx((tx) => removeVolume(tx, 'e'.repeat(32)))
+    expect([two === three, two.volumes, one === two]).to.deep.equal([true, MANY + 2, false])
+    expect((await status(rig.cluster)).volumes, 'the next time').to.equal(MANY + 1)
+  })
 
   it('names every volume that is not whole, and none that is', async () => {
     const { verdict, degraded, oneCopy, unavailable, volumes } = await rig.call('status', {})
