@@ -1,9 +1,14 @@
 import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect } from 'chai'
 import { apiMethods } from '../../../../lib/api/methods.js'
 import type { ApiName } from '../../../../lib/api/methods.js'
 import { apiNames, isQuestion, systemMethods } from '../../../../lib/api/system.js'
 import { Fault } from '../../../../lib/faults.js'
+import { issueCertificate, loadTls } from '../../../../lib/host/pki.js'
+import { createRun } from '../../../../lib/host/run.js'
 import { TransportError, createRpcClient } from '../../../../lib/rpc/client.js'
 import type { XmlValue } from '../../../../lib/rpc/xmlrpc.js'
 import { callers, startManager } from '../../../support/manager.js'
@@ -126,6 +131,24 @@ describe('every method and every role', function () {
     } finally {
       client.close()
       await stranger.stop()
+    }
+    expect(await rig.state()).to.equal(before)
+  })
+
+  it('with a certificate whose time is over nobody gets as far as the first request, whatever token comes with it', async () => {
+    const before = await rig.state()
+    const outDir = await mkdtemp(join(tmpdir(), 'vsky-expired-'))
+    const now = Date.now
+    Date.now = () => now() - 11 * 365 * 86_400_000 // a certificate is good for ten years
+    await issueCertificate(createRun(), rig.authority, { commonName: 'late', role: 'admin', hosts: [], outDir }).finally(() => { Date.now = now })
+    const tls = await loadTls(outDir)
+    await rm(outDir, { recursive: true })
+    const client = createRpcClient({ url: rig.server.url, tls })
+    try {
+      for (const name of apiNames) expect(await client.call(apiMethods[name].name, [paramsOf(name)]).then(() => 'done', (thrown: unknown) => thrown), name).to.be.instanceOf(TransportError)
+      expect((await callWith(rig, { tls, authorization: authorizations.get('token admin') }, 'vsky.host.list', {})).outcome).to.equal('hung up')
+    } finally {
+      client.close()
     }
     expect(await rig.state()).to.equal(before)
   })
