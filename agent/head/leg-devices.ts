@@ -28,8 +28,14 @@ export function createFindLegs({ sessions, localDevice, log }: FindLegsOptions):
   const anew = async (leg: LegWanted, wanted: VolumeWanted): Promise<string> => await localDevice(leg.extent) ?? await sessions.device(leg, wanted.chap)
 
   async function deviceOf(leg: LegWanted, wanted: VolumeWanted, used: string | undefined): Promise<string> {
-    if (used === undefined || await isGone(used)) return anew(leg, wanted)
-    return await isGivenUp(used) ? await sessions.renewed(leg, wanted.chap) ?? used : used
+    if (used === undefined) return anew(leg, wanted)
+    try {
+      if (await isGone(used)) return await anew(leg, wanted)
+      return await isGivenUp(used) ? await sessions.renewed(leg, wanted.chap) ?? used : used
+    } catch (thrown) {
+      if (!(thrown instanceof Fault) || thrown.fault === 'wrong device' || !isLastGood(wanted, leg)) throw thrown
+      return used // its segment waits for it, as it did; the others must not
+    }
   }
 
   return async (wanted, steps, inUse) => {

@@ -1,7 +1,7 @@
 /**
  * Sessions that do not come back. iscsid logs in again by itself for as long as it takes; but where the connection breaks once more while it
- * does, it can lose its way for good (open-iscsi issue 387, 2.1.8 and before): each further attempt fails, though the server is well. An order about
- * such a session's disk comes only while the manager hears its server, so one that orders go on asking for is ended, and made anew.
+ * does, it can lose its way for good (open-iscsi issue 387, 2.1.8 and before): each further attempt fails, though the server is well. So one that orders
+ * go on asking for, while its server can be connected to, is ended and made anew.
  */
 import type { Clock } from '../../lib/ports.js'
 import type { Session } from './sysfs.js'

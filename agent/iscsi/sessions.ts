@@ -10,6 +10,7 @@ import { failureText } from '../../lib/host/failure-text.js'
 import type { Clock, Log, Run } from '../../lib/ports.js'
 import type { Chap, ForeignSeen } from '../../lib/wire/agent.js'
 import { createAstray } from './astray.js'
+import { isListening } from '../../lib/host/reach.js'
 import { NODES, nodeRecord, recordPath, secretLine } from './node-record.js'
 import { diskAt, disksOf, isHeld, isPresent, problemOf, serialOf, sessions } from './sysfs.js'
 import type { Session } from './sysfs.js'
@@ -95,7 +96,7 @@ export function createSessions({ run, clock, log }: { readonly run: Run; readonl
   async function loggedIn(wanted: LunWanted, chap: Chap): Promise<Session> {
     const there = await sessionTo(wanted.target)
     if (!there) return login(wanted.target, wanted.addresses, chap)
-    const isAstray = astray.asked(there)
+    const isAstray = astray.asked(there) && await isListening(wanted)
     const held = (await Promise.all((await disksOf(there)).map(isHeld))).includes(true)
     const current = await hasSecret(wanted.target, chap)
     if (!current && held) log.warn('a session goes on with a secret that is no longer good: it will not come back when it is lost', { target: wanted.target })
@@ -115,7 +116,7 @@ export function createSessions({ run, clock, log }: { readonly run: Run; readonl
 
   async function renew(wanted: LunWanted, chap: Chap): Promise<string | undefined> {
     const there = await sessionTo(wanted.target)
-    if (there && !astray.asked(there)) return undefined
+    if (there && !(astray.asked(there) && await isListening(wanted))) return undefined
     if (there) {
       tellAstray(there)
       await logout(there)

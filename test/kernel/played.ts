@@ -35,7 +35,7 @@ async function play(claim: Claim, seed: number): Promise<Proof> {
   if (!boot) throw new Error('the host did not start')
   const process: Process = {
     name: NAME, alive: true, timeline, files: host.files, run: (request) => answer(process, leave(() => boot.programs.run(request))),
-    call: () => Promise.reject(new Error('nobody is there to be called')), onStep: () => false, usedIn: () => true, blank: () => Promise.resolve(false),
+    call: () => Promise.reject(new Error('nobody is there to be called')), onStep: () => false, usedIn: () => true, blank: () => Promise.resolve(false), listens: () => Promise.resolve(true),
   }
   host.agent = process // in its place: nobody else is at work on this host
   const bench: Bench = {

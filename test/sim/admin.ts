@@ -18,7 +18,7 @@ export class Admin {
     this.#network = network
     this.#process = {
       name: 'admin', alive: true, timeline: network.timeline, files: new Files(), run: () => Promise.reject(new Error('no programs here')),
-      call: () => Promise.reject(new Error('no calls here')), usedIn: () => false, blank: () => Promise.resolve(false), onStep: () => false,
+      call: () => Promise.reject(new Error('no calls here')), usedIn: () => false, blank: () => Promise.resolve(false), listens: () => Promise.resolve(false), onStep: () => false,
     }
   }
 

@@ -24,6 +24,7 @@ const standIns: readonly (readonly [specifier: RegExp, from: RegExp, to: string]
   [/\/lib\/host\/run\.js$/, /\/dist\/agent\//, 'host-run.js'],
   [/\/lib\/rpc\/client\.js$/, /\/dist\/(?:agent|manager)\//, 'rpc-client.js'],
   [/\/is-zero\.js$/, /\/dist\/agent\/storage\//, 'is-zero.js'],
+  [/\/lib\/host\/reach\.js$/, /\/dist\/agent\//, 'reach.js'],
 ]
 
 let changes: readonly Change[] = []

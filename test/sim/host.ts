@@ -143,6 +143,12 @@ export class Host {
         const disk = this.disks.find((each) => `/dev/${each.kernel}` === path)
         return disk !== undefined && (disk.vg !== undefined || !disk.used(Math.floor(from / 4096), Math.ceil((from + bytes) / 4096)).next().done)
       },
+      listens: (target) => answer(process, leave(async () => {
+        await boot.kernel.sleep(5)
+        const { data } = this.options
+        const server = data.server(target)
+        return server?.lio !== undefined && data.passes(this.name, server.name) && data.passes(server.name, this.name)
+      })),
       blank: (path) => answer(process, leave(async () => {
         await boot.kernel.sleep(20)
         const [, , vg = '', name = ''] = path.split('/')

@@ -26,6 +26,8 @@ export interface Process {
   /** Whether anything but zeros is on a device, in a range of bytes, or anywhere. */
   usedIn(path: string, from: number, bytes: number): boolean
   blank(path: string): Promise<boolean>
+  /** Whether a target's server can be connected to. */
+  listens(target: string): Promise<boolean>
   /** Told of each step: the moments before and after an effect on what outlives the process. True: it was killed in that moment. */
   onStep(what: string): boolean
 }

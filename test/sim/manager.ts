@@ -58,7 +58,7 @@ export class Manager {
     this.#starts += 1
     const process: Process = {
       name: 'mgr', alive: true, timeline: network.timeline, files: this.#files, run: () => Promise.reject(new Error('a manager runs no programs')),
-      call: (request) => network.call({ host: 'mgr', role: 'manager' }, process, request), usedIn: () => false, blank: () => Promise.resolve(false),
+      call: (request) => network.call({ host: 'mgr', role: 'manager' }, process, request), usedIn: () => false, blank: () => Promise.resolve(false), listens: () => Promise.resolve(false),
       onStep: (what) => network.onStep(process, what),
     }
     this.newest = process

@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import { createFindLegs, withLost } from '../../../../agent/head/leg-devices.js'
 import { devicesWanted } from '../../../../agent/head/plan.js'
 import type { DeviceThere } from '../../../../agent/head/plan.js'
+import { Fault } from '../../../../lib/faults.js'
 import type { Log } from '../../../../lib/ports.js'
 import type { VolumeWanted } from '../../../../lib/wire/agent.js'
 
@@ -30,13 +31,21 @@ describe('the device of a leg in use', () => {
   it('stays, whether its server answers or not', async () => {
     const wanted = volume(ONE, TWO)
     const { devices, unreachable } = await find(wanted, reload(wanted), new Map([[ONE, THERE], [TWO, THERE]]))
-    expect([[...devices], unreachable, asked]).to.deep.equal([[[ONE, THERE], [TWO, THERE]], [], []])
+    expect([[...devices].sort(), unreachable, asked]).to.deep.equal([[[ONE, THERE], [TWO, THERE]], [], []])
   })
 
   it('is another when the kernel no longer has it: its session was ended', async () => {
     const wanted = volume(ONE, TWO)
     const { devices } = await find(wanted, reload(wanted), new Map([[ONE, THERE], [TWO, GONE]]))
     expect([[...devices].sort(), asked]).to.deep.equal([[[ONE, THERE], [TWO, '/dev/zero']], [TWO]])
+  })
+
+  it('is what is left of it when no other can be had, and no other good leg is there: the volume\'s other segments get their tables', async () => {
+    const unreachable = createFindLegs({ sessions: { device: () => Promise.reject(new Fault('agent failed', 'cannot log in')), renewed: () => Promise.resolve(undefined) }, localDevice: () => Promise.resolve(undefined), log })
+    const found = await unreachable(volume(ONE), reload(volume(ONE)), new Map([[ONE, GONE]]))
+    expect([[...found.devices], found.unreachable]).to.deep.equal([[[ONE, GONE]], []])
+    const beside = await unreachable(volume(ONE, TWO), reload(volume(ONE, TWO)), new Map([[ONE, THERE], [TWO, GONE]]))
+    expect(beside.unreachable).to.deep.equal([{ extent: TWO, why: 'st1: cannot log in' }])
   })
 
   it('tells that the table above must be loaded anew where the kernel tells nothing: of a single leg there is no status', async () => {
