@@ -36,6 +36,11 @@ export interface RunRequest {
   readonly input?: string
   /** The call settles by then, whatever the program does: its whole process group gets SIGKILL. */
   readonly timeoutMs: number
+  /**
+   * It settles when the program is gone, however long after its kill that is: for one whose last write must not come after what follows. The
+   * kernel holds a killed program until its requests have ended.
+   */
+  readonly untilGone?: boolean
   /** Added to `LC_ALL=C` and a fixed PATH; nothing else is inherited. */
   readonly env?: Readonly<Record<string, string>>
   /** Output kept per stream, in bytes; more makes the run fail. Default 4 MiB. */

@@ -88,7 +88,7 @@ export function createMend({ dm, run, log }: { readonly dm: Pick<Dmsetup, 'suspe
 
   async function copy(from: string, to: string, { begin, end }: Place): Promise<string> {
     const args = [`if=${from}`, `of=${to}`, 'bs=64K', `skip=${begin * 512n}`, `seek=${begin * 512n}`, `count=${(end - begin) * 512n}`, 'iflag=direct,skip_bytes,count_bytes', 'oflag=direct,seek_bytes', 'conv=notrunc,fsync', 'status=none']
-    const result = await run({ file: 'dd', args, timeoutMs: COPY_MS })
+    const result = await run({ file: 'dd', args, timeoutMs: COPY_MS, untilGone: true }) // a late write of what was good then would undo a newer one
     return result.exit.kind === 'code' && result.exit.code === 0 ? '' : result.exit.kind === 'timeout' ? `not done within ${COPY_MS / 1000} s` : result.stderr.trim().slice(0, 200)
   }
 

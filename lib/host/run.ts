@@ -119,7 +119,7 @@ async function perform(request: RunRequest, leftMs: number, release: () => void,
       exit = reason
       killGroup(child)
       if (gone) settle()
-      else grace = setTimeout(settle, KILL_GRACE_MS)
+      else if (request.untilGone !== true) grace = setTimeout(settle, KILL_GRACE_MS)
     }
     function tooLong(): void { end({ kind: 'output too long' }) }
     function onAbort(): void { end({ kind: 'cancelled' }) }
