@@ -14,7 +14,7 @@ import type { Ended } from './programs.js'
 const SILENT_MS = 3000
 const REPLACEMENT_MS = 1000
 const RETRY_MS = 1000
-/** SCSI command timer and error handling. */
+/** SCSI command timer and error handling: then the disk is offline, until somebody says that it runs, or the session is logged in to again. */
 const COMMAND_MS = 11_000
 /** Of its attempts to log in again this share breaks in the one moment that iscsid does not get over: it goes on trying, and never succeeds (open-iscsi issue 387). */
 const ASTRAY = 0.02
@@ -138,6 +138,7 @@ export class IscsiSession {
     answer.onEnd = () => { kernel.after(network.delayMs(), () => { if (this.#life === life) this.#lost() }) }
     this.state = 'LOGGED_IN'
     this.#givenUp = false
+    for (const disk of this.disks.values()) disk.offline = false
     for (const command of [...this.#open]) this.#send(command)
     return ''
   }
@@ -212,7 +213,11 @@ export class IscsiSession {
       kernel.after(0.1, () => { bio.done('io', nothing) })
       return
     }
-    const command: Command = { lun, bio, sent: 0, done: false, cancel: kernel.after(COMMAND_MS, () => { this.#finish(command, 'io') }) }
+    const command: Command = { lun, bio, sent: 0, done: false, cancel: kernel.after(COMMAND_MS, () => {
+      const disk = this.disks.get(lun)
+      if (disk && this.state === 'LOGGED_IN') disk.offline = true
+      this.#finish(command, 'io')
+    }) }
     this.#open.add(command)
     if (this.state === 'LOGGED_IN') this.#send(command)
   }
@@ -264,6 +269,7 @@ export class ScsiDisk implements BlockDevice {
   readonly lun: number
   opens = 0
   ioErrors = 0
+  offline = false
   #gone = false
 
   constructor(session: IscsiSession, lun: number, name: string, { serial, slots }: { readonly serial: string; readonly slots: number }) {
@@ -276,7 +282,7 @@ export class ScsiDisk implements BlockDevice {
   }
 
   submit(bio: Bio): void {
-    if (this.#gone) bio.done('io', nothing)
+    if (this.#gone || this.offline) bio.done('io', nothing)
     else this.session.command(this.lun, counted(this, bio))
   }
 

@@ -22,6 +22,8 @@ export class Lio implements Mount {
   readonly sessions = new Map<string, ServerSession>()
   readonly #attributes = new Map<string, string>()
   readonly #portals = new Set<string>()
+  /** Commands under way, by initiator. */
+  readonly #under = new Map<string, number>()
   readonly #kernel: Kernel
   #target = ''
   #group = false
@@ -39,6 +41,7 @@ export class Lio implements Mount {
     if (!this.listening || target !== this.#target) return 'target not found'
     if (!acl || acl.auth.get('userid') !== user || acl.auth.get('password') !== password) return 'authorization failure'
     this.#end(initiator)
+    if ((this.#under.get(initiator) ?? 0) > 0) return 'commands of its last session are under way' // the kernel waits for them, the initiator not for it
     const session: ServerSession = { initiator, alive: true, onEnd: () => undefined }
     this.sessions.set(initiator, session)
     return session
@@ -75,9 +78,11 @@ export class Lio implements Mount {
       return
     }
     place.under += 1
+    this.#under.set(session.initiator, (this.#under.get(session.initiator) ?? 0) + 1)
     device.submit({ ...bio, done: (outcome: Outcome, data) => {
       if (this.#kernel.dead) return
       place.under -= 1
+      this.#under.set(session.initiator, (this.#under.get(session.initiator) ?? 1) - 1)
       if (place.under === 0) for (const each of place.idle.splice(0)) each()
       bio.done(outcome, data)
     } })

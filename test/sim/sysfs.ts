@@ -20,6 +20,7 @@ export function mountKernel(files: Files, kernel: Kernel, initiator: Initiator, 
       return device && (rest.length === 0 ? { kind: 'link', to: `/sys/block/${device.kernel}` } : attribute(device, rest.join('/')))
     },
     list: () => undefined,
+    async write([devno = '', ...rest], text) { await block.write?.([kernel.find(devno)?.kernel ?? '', ...rest], text) },
   })
   files.mounts.set('/sys/class/iscsi_session', sessionsTree(initiator))
   files.mounts.set('/sys/devices/iscsi', devicesTree(initiator))
@@ -62,10 +63,11 @@ function blockTree(kernel: Kernel): Mount {
       if (rest.length === 0) return []
       return rest[0] === 'holders' ? [...device.holders].filter((holder) => !holder.startsWith('target')).map((each) => [each, 'directory'] as const) : undefined
     },
-    async write([name = '', ...rest]) {
+    async write([name = '', ...rest], text) {
       const device = kernel.devices.get(name)
       if (!(device instanceof ScsiDisk)) throw errno('ENOENT', name)
       if (rest.join('/') === 'device/delete') kernel.after(5, () => { device.remove() })
+      if (rest.join('/') === 'device/state' && text === 'running') device.offline = false
     },
   }
 }
@@ -88,7 +90,7 @@ function attribute(device: BlockDevice, path: string): Entry | undefined {
   if (device instanceof ScsiDisk) {
     if (path === 'device/vpd_pg80') return file(new Uint8Array([0, 0x80, 0, 32, ...Buffer.from(device.serial, 'latin1')]))
     if (path === 'device/wwid') return file(`naa.6001405${device.serial.slice(0, 25)}`)
-    if (path === 'device/state') return file(device.session.deviceState)
+    if (path === 'device/state') return file(device.offline ? 'offline' : device.session.deviceState)
     if (path === 'device/ioerr_cnt') return file(`0x${device.ioErrors.toString(16)}`)
   }
   return undefined
