@@ -30,18 +30,21 @@ export interface Cut {
   readonly plane: 'data' | 'control' | 'both'
   /** Only packets from `from`. */
   readonly oneWay: boolean
+  /** Only packets of more bytes, their IP header included: with 90 connections are made, and nothing is said over them. */
+  readonly above?: number
 }
 
 /**
  * Rules of the bridge family, at once and reversible. Not `ip link set down` on a link: the guest's network card stays dead after it
  * until the guest reboots. The lab's own way to its hosts ends at the bridge and is not forwarded, so it is never cut.
  */
-export async function addCut(lab: string, [from, to]: readonly [HostPlan, HostPlan | undefined], { plane, oneWay }: Cut): Promise<void> {
+export async function addCut(lab: string, [from, to]: readonly [HostPlan, HostPlan | undefined], { plane, oneWay, above }: Cut): Promise<void> {
+  const verdict = above === undefined ? 'drop' : `ip length > ${above} drop`
   const planes = plane === 'both' ? ['data', 'control'] as const : [plane]
   const rules = planes.flatMap((each) => {
     const link = (host: HostPlan): string => (each === 'data' ? host.dataLink : host.controlLink)
-    const there = to ? [`iifname "${link(from)}" oifname "${link(to)}" drop`] : [`iifname "${link(from)}" drop`]
-    const back = to ? [`iifname "${link(to)}" oifname "${link(from)}" drop`] : [`oifname "${link(from)}" drop`]
+    const there = to ? [`iifname "${link(from)}" oifname "${link(to)}" ${verdict}`] : [`iifname "${link(from)}" ${verdict}`]
+    const back = to ? [`iifname "${link(to)}" oifname "${link(from)}" ${verdict}`] : [`oifname "${link(from)}" ${verdict}`]
     return oneWay ? there : [...there, ...back]
   })
   await nft(lab, rules.map((rule) => `add rule bridge vsky cuts ${rule}`).join('\n'))

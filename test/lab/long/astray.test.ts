@@ -20,7 +20,7 @@ describe('a session that is not logged in to again, on real kernels', () => {
     expect(first).to.match(/session\d+/)
     const writer = await startWriter(lab(), 'hd1', '/dev/vsky/v')
     await pause(2000)
-    await lab().cut({ from: 'hd1', to: server, plane: 'data', oneWay: false })
+    await lab().cut({ from: 'hd1', to: server, plane: 'data', oneWay: false, above: 90 }) // its portal can be connected to, and no login succeeds
     await eventually('it is ended', () => sessionTo(server), (session) => session !== first, 60_000)
     await lab().heal()
     await eventually('there is another', () => sessionTo(server), (session) => session !== '' && session !== first, 60_000)
