@@ -1,7 +1,8 @@
 /**
  * `npm run bench -- --clients`: a manager with 10,000 volumes and 200 clients at once, each with a certificate and a connection of its own (of one
- * peer no more than 64 calls at once are taken), that ask and think in turn: how long answers take, by method, and whether the lease was renewed in time. The clients are a process of their own. Options: --clients N (200),
- * --seconds S (300), --volumes N (10000), --think MS (1000; each client waits half to one and a half of it).
+ * peer no more than 64 calls at once are taken), that ask and think in turn: how long answers take, by method, and whether the lease was renewed in
+ * time. The clients are a process of their own, the hosts are heard by this one. Options: --clients N (200), --seconds S (300), --volumes N (10000),
+ * --think MS (1000; each client waits half to one and a half of it).
  */
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'

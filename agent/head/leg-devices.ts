@@ -57,7 +57,7 @@ export function createFindLegs({ sessions, localDevice, log }: FindLegsOptions):
     // One of those that carry what was written when is enough, and without it all is copied.
     for (const leg of wanted.scope === 'copies' && wanted.segments.some((segment) => segment.copy === 'changed') ? wanted.changes?.legs ?? [] : []) {
       if (devices.has(leg.extent)) break
-      const device = await localDevice(leg.extent) ?? await sessions.device(leg, wanted.chap).catch((thrown: unknown) => { log.info('a leg that carries what was written can\'t be reached', { volume: wanted.name, host: leg.host, error: messageOf(thrown) }) })
+      const device = await anew(leg, wanted).catch((thrown: unknown) => { log.info('a leg that carries what was written can\'t be reached', { volume: wanted.name, host: leg.host, error: messageOf(thrown) }) })
       if (device === undefined) continue
       devices.set(leg.extent, device)
       break

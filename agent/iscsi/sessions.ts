@@ -96,7 +96,7 @@ export function createSessions({ run, clock, log }: { readonly run: Run; readonl
   async function loggedIn(wanted: LunWanted, chap: Chap): Promise<Session> {
     const there = await sessionTo(wanted.target)
     if (!there) return login(wanted.target, wanted.addresses, chap)
-    const isAstray = astray.asked(there) && await isListening(wanted)
+    const isAstray = await hasGoneAstray(there, wanted)
     const held = (await Promise.all((await disksOf(there)).map(isHeld))).includes(true)
     const current = await hasSecret(wanted.target, chap)
     if (!current && held) log.warn('a session goes on with a secret that is no longer good: it will not come back when it is lost', { target: wanted.target })
@@ -111,12 +111,14 @@ export function createSessions({ run, clock, log }: { readonly run: Run; readonl
     return login(wanted.target, wanted.addresses, chap)
   }
 
+  const hasGoneAstray = async (session: Session, wanted: LunWanted): Promise<boolean> => astray.asked(session) && isListening(wanted)
+
   /** What stands on its disks has long met errors: of what is acknowledged nothing is lost with them, and new ones can take their places. */
   const tellAstray = ({ target, state }: Session): void => { log.warn('a session does not come back by itself though its server is there: it is ended, and made anew', { target, state }) }
 
   async function renew(wanted: LunWanted, chap: Chap): Promise<string | undefined> {
     const there = await sessionTo(wanted.target)
-    if (there && !(astray.asked(there) && await isListening(wanted))) return undefined
+    if (there && !await hasGoneAstray(there, wanted)) return undefined
     if (there) {
       tellAstray(there)
       await logout(there)

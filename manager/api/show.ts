@@ -8,13 +8,13 @@ import type { Cluster } from '../run/cluster.js'
 import { loadFacts, reachability, segmentFacts } from '../run/facts.js'
 import type { VolumeFacts } from '../run/facts.js'
 import type { DiskRow, HostRow, VolumeRow } from '../state/rows.js'
-import { disksOfEach } from '../store/hosts.js'
-import { devicesOf, volumeNamesOn } from '../store/lists.js'
+import { devicesOf, diskCounts, volumeNamesOn } from '../store/lists.js'
 
 /** As many as are listed, with what all of them have read at once. */
 export async function showHosts(cluster: Cluster, hosts: readonly HostRow[]): Promise<readonly HostView[]> {
   const db = cluster.store.read
-  const [disks, volumes] = await Promise.all([disksOfEach(db), volumeNamesOn(db, hosts.map((host) => host.name))])
+  const names = hosts.map((host) => host.name)
+  const [disks, volumes] = await Promise.all([diskCounts(db, names), volumeNamesOn(db, names)])
   const now = cluster.clock.monoMs()
   return hosts.map((host) => {
     const heard = cluster.presence.lastHeard(host.name)

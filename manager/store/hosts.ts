@@ -75,11 +75,6 @@ export async function allDisks(db: Reader, host?: string): Promise<readonly Disk
   return rows.map(diskOf)
 }
 
-/** How many there are, by host. Asks nothing of extents. */
-export async function disksOfEach(db: Reader): Promise<ReadonlyMap<string, number>> {
-  return new Map((await db.all('select host, count(*) as n from disks group by host')).map((row) => [textOf(row, 'host'), numberOf(row, 'n')]))
-}
-
 /** Ids of disks whose data can't be had: gone, failed, or counted as failed. Asks nothing of extents. */
 export async function lostDisks(db: Reader, host?: string): Promise<ReadonlySet<string>> {
   const lost = `select id from disks where (state in ('missing', 'failed') or duty = 'failed')`

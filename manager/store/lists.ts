@@ -83,6 +83,11 @@ export async function volumesOfAll(db: Reader, ids: readonly string[]): Promise<
   return (await inChunks(db, `select * from volumes where id in (${MARKS})`, ids)).map(volumeOf)
 }
 
+/** How many disks each of these hosts has; of one without any nothing is told. */
+export async function diskCounts(db: Reader, hosts: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  return new Map((await inChunks(db, `select host, count(*) as n from disks where host in (${MARKS}) group by host`, hosts)).map((row) => [textOf(row, 'host'), numberOf(row, 'n')]))
+}
+
 /** Names of the volumes that these heads have up, or copy, in order; by head. */
 export async function volumeNamesOn(db: Reader, heads: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>> {
   const rows = await Promise.all(['head', 'copy_head'].map((column) => inChunks(db, `select ${column} as host, name from volumes where ${column} in (${MARKS}) and ${column} <> ''`, heads)))

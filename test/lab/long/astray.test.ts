@@ -1,9 +1,8 @@
 /** A session that does not come back by itself, though the manager hears its server well. */
+import { setTimeout as pause } from 'node:timers/promises'
 import { expect } from 'chai'
 import { leftovers, startWriter, unequalLegs, verifyWritten } from '../../../tools/lab/trial.js'
 import { attach, create, detach, digestOf, eventually, remove, show, useLab } from '../cluster.js'
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 describe('a session that is not logged in to again, on real kernels', () => {
   const lab = useLab('t-astray', { storage: 2, heads: 1, diskBytes: 512n * 1024n ** 2n, extentSize: '64MiB' })
