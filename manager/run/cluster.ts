@@ -32,8 +32,8 @@ export interface Cluster {
   readonly audit: AuditTrail
   /** The call on whose behalf this is done: its first change carries its entry in the audit log. Absent: a turn. */
   readonly call?: Call
-  /** The newest observation of each host, and what is foreign there. Only hints: each turn that needs certainty looks itself. */
-  readonly seen: Map<string, Observation>
+  /** Of the newest observation of each host, and what is foreign there. Only hints: each turn that needs certainty looks itself. */
+  readonly seen: Map<string, HostSeen>
   readonly foreign: Map<string, readonly ForeignSeen[]>
   /** Called after a head told of volumes. */
   readonly onTold: Set<() => void>
@@ -68,6 +68,13 @@ export interface Cluster {
 /** For whoever asks while the lease can't be renewed. */
 export function stateUnavailable(cluster: Pick<Cluster, 'name' | 'gate'>): Fault {
   return new Fault('state unavailable', `${cluster.name} can't renew its lease: ${cluster.gate.standing() === 'frozen' ? 'it does nothing until it can' : 'it begins nothing new until it can'}`)
+}
+
+/** What is kept of an observation: of its extents a server has thousands, and only the turn that looks at it needs them. */
+export type HostSeen = Pick<Observation, 'host' | 'bootId' | 'disks' | 'volumes'>
+
+export function keepSeen(cluster: Pick<Cluster, 'seen'>, name: string, { host, bootId, disks, volumes }: HostSeen): void {
+  cluster.seen.set(name, { host, bootId, disks, volumes })
 }
 
 export function online(cluster: Cluster, host: string): boolean {

@@ -12,7 +12,7 @@ import { allDisks, findHost, setDiskState, updateDisk } from '../store/hosts.js'
 import { loadSettings } from '../store/settings.js'
 import { volumesOfAll } from '../store/lists.js'
 import { extentsOnHost, volumeById, volumesOnHead } from '../store/volumes.js'
-import { online } from './cluster.js'
+import { keepSeen, online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { pushChosen, pushNotes, wantedOnHost } from './exports.js'
 import { isCalm, isJudged, noteSeen } from './up.js'
@@ -90,7 +90,7 @@ async function look(cluster: Cluster, host: HostRow): Promise<Observation> {
     ? await cluster.agents.call(host, agentMethods.observe, {})
     : await cluster.agents.call(host, agentMethods.fence, {})
   cluster.fenced.set(host.name, host.incarnation)
-  cluster.seen.set(host.name, seen)
+  keepSeen(cluster, host.name, seen)
   return seen
 }
 
@@ -149,7 +149,7 @@ export async function headTurn(cluster: Cluster, name: string): Promise<Next> {
   if (volumes.length === 0 || !host || !online(cluster, name)) return 'idle'
   try {
     const seen = await cluster.agents.call(host, agentMethods.observe, { copyRate: await copyRate(cluster, name) }, { timeoutMs: 10_000 })
-    cluster.seen.set(name, seen)
+    keepSeen(cluster, name, seen)
     noteSeen(cluster, name, seen.bootId, seen.volumes)
   } catch (thrown) {
     cluster.log.debug('a head could not be looked at', { host: name, error: messageOf(thrown) })

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { agentMethods } from '../../lib/wire/agent.js'
-import type { Observation, VolumeSeen } from '../../lib/wire/agent.js'
+import type { VolumeSeen } from '../../lib/wire/agent.js'
 import { Fault, messageOf } from '../../lib/faults.js'
 import { lookAtAttached } from '../plan/attached.js'
 import type { AttachedDecision, SegmentFacts } from '../plan/attached.js'
@@ -15,8 +15,8 @@ import { findHost } from '../store/hosts.js'
 import { endJob } from '../store/jobs.js'
 import type { ChangeTx } from '../store/store.js'
 import { changeLayout, extentsOf, forgetChanges, segmentsOf, setLeg, setSettled, updateVolume, volumeById } from '../store/volumes.js'
-import { online } from './cluster.js'
-import type { Cluster } from './cluster.js'
+import { keepSeen, online } from './cluster.js'
+import type { Cluster, HostSeen } from './cluster.js'
 import { commitStale } from './loss.js'
 import { mendLegs } from './mend.js'
 import { retireSurplus } from './repair.js'
@@ -68,7 +68,7 @@ function digestOf({ state, layout, attachEpoch, waiting, unreachable, segments }
   return createHash('sha1').update(JSON.stringify([state, layout, attachEpoch, waiting, unreachable, segments])).digest('base64')
 }
 
-function ofAttachment(seen: Observation | undefined, volume: VolumeRow): VolumeSeen | undefined {
+function ofAttachment(seen: HostSeen | undefined, volume: VolumeRow): VolumeSeen | undefined {
   return seen?.volumes.find((each) => each.volume === volume.id && each.attachEpoch === volume.attachEpoch)
 }
 
@@ -89,12 +89,12 @@ export async function settleBeforeDetach(cluster: Cluster, { volume }: VolumeFac
 export function noteLetGo(cluster: Cluster, volume: VolumeRow): void {
   const seen = cluster.seen.get(volume.head)
   cluster.judged.delete(volume.id)
-  if (seen) cluster.seen.set(volume.head, { ...seen, volumes: seen.volumes.map((each) => (each.volume === volume.id ? { ...each, state: 'partial', device: '' } : each)) })
+  if (seen) keepSeen(cluster, volume.head, { ...seen, volumes: seen.volumes.map((each) => (each.volume === volume.id ? { ...each, state: 'partial', device: '' } : each)) })
 }
 
 /** A head could not let go of a volume: whether that is because of a leg that can be left behind, or of what only waits for a new table and was not tried lately. */
 export async function lostWhileDetaching(cluster: Cluster, head: HostRow, id: string): Promise<boolean> {
-  cluster.seen.set(head.name, await cluster.agents.call(head, agentMethods.observe, {}, { timeoutMs: 10_000 }))
+  keepSeen(cluster, head.name, await cluster.agents.call(head, agentMethods.observe, {}, { timeoutMs: 10_000 }))
   const { read } = cluster.store
   const [volume, segments, extents] = await Promise.all([volumeById(read, id), segmentsOf(read, id), extentsOf(read, id)])
   if (volume?.phase !== 'detaching') return false
@@ -202,8 +202,7 @@ export function noteSeen(cluster: Cluster, head: string, bootId: string, volumes
   cluster.settled.note(bootId, volumes, cluster.clock.monoMs())
   if (before?.bootId !== bootId) return // the head's own turn looks at all of it first
   const told = new Set(volumes.map((volume) => volume.volume))
-  const seen: Observation = { ...before, volumes: [...before.volumes.filter((volume) => !told.has(volume.volume)), ...volumes] }
-  cluster.seen.set(head, seen)
+  keepSeen(cluster, head, { ...before, volumes: [...before.volumes.filter((volume) => !told.has(volume.volume)), ...volumes] })
   for (const each of [...cluster.onTold]) each()
 }
 
