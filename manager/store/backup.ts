@@ -22,8 +22,8 @@ export const stateTables: Readonly<Record<string, string>> = {
   hosts: 'name', disks: 'id', volumes: 'id', segments: 'volume, idx', extents: 'id', requests: 'id', jobs: 'id', settings: 'name', events: 'seq',
   classic_counters: 'counter', classic_ids: 'counter, id', tokens: 'id', users: 'name', invitations: 'id', host_keys: 'host', audit: 'seq', rebalances: 'id',
 }
-/** What belongs to a database and not to the cluster. */
-export const otherTables: readonly string[] = ['migrations', 'runs_from', 'lease', 'lease_beat', 'managers', 'vsky_marks']
+/** What belongs to a database and not to the cluster, and what the database makes of the rest by itself. */
+export const otherTables: readonly string[] = ['migrations', 'runs_from', 'lease', 'lease_beat', 'managers', 'vsky_marks', 'disk_use']
 
 export interface BackupHead {
   readonly schema: number

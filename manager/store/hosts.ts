@@ -23,9 +23,8 @@ export function hostOf(row: Row): HostRow {
   }
 }
 
-/** One disk or all: for each a look into the index extents_by_disk, which has all that is summed. */
-export const DISKS = `select d.*, (select coalesce(sum(e.bytes), 0) from extents e where e.disk = d.id) as used,
-  (select count(*) from extents e where e.disk = d.id) as extents from disks d`
+/** One disk or all, with what is used of them. */
+export const DISKS = `select d.*, coalesce(u.bytes, 0) as used, coalesce(u.extents, 0) as extents from disks d left join disk_use u on u.disk = d.id`
 
 export function diskOf(row: Row): DiskRow {
   return {
@@ -131,4 +130,5 @@ export async function setHostDuty(tx: Tx, name: string, duty: HostDuty): Promise
 
 export async function removeDisk(tx: Tx, id: string): Promise<void> {
   await tx.run('delete from disks where id = ?', [id])
+  await tx.run('delete from disk_use where disk = ?', [id])
 }

@@ -11,7 +11,14 @@ import { auditTables } from './audit.js'
 import { DbError, numberOf, textOf } from './db.js'
 import type { Db } from './db.js'
 
-const migrations: readonly (readonly string[])[] = [
+/** The same in the words of each engine, where they have no common ones. */
+type Statement = string | Readonly<Record<Db['engine'], string>>
+
+const DISCOUNT = 'update disk_use set extents = extents - 1, bytes = bytes - old.bytes where disk = old.disk;'
+const COUNT_SQLITE = `insert into disk_use (disk, extents, bytes) values (new.disk, 1, new.bytes)
+  on conflict (disk) do update set extents = extents + 1, bytes = bytes + excluded.bytes;`
+
+const migrations: readonly (readonly Statement[])[] = [
   [
     // Who is active (epoch) and that it lives (beat) are two rows: in one, renewals and the epoch checks of state changes fight.
     `create table lease (name text primary key, epoch bigint not null, holder text not null, incarnation text not null,
@@ -106,6 +113,29 @@ const migrations: readonly (readonly string[])[] = [
     `alter table extents add column moving integer not null default 0 check (moving in (0, 1))`,
     `create index extents_moving on extents (disk, bytes) where moving = 1`,
   ],
+  [
+    // What is used of each disk, kept by the database itself, whoever writes: to sum it up for a thousand servers takes a third of a second.
+    `create table disk_use (disk text primary key, extents bigint not null, bytes bigint not null)`,
+    `insert into disk_use (disk, extents, bytes) select disk, count(*), sum(bytes) from extents group by disk`,
+    {
+      sqlite: `create trigger extent_counted after insert on extents begin ${COUNT_SQLITE} end`,
+      postgres: `create function count_extent() returns trigger language plpgsql as $$ begin
+        if tg_op <> 'INSERT' then ${DISCOUNT} end if;
+        if tg_op <> 'DELETE' then
+          insert into disk_use as u (disk, extents, bytes) values (new.disk, 1, new.bytes) on conflict (disk) do update set extents = u.extents + 1, bytes = u.bytes + excluded.bytes;
+        end if;
+        return null;
+      end $$`,
+    },
+    {
+      sqlite: `create trigger extent_discounted after delete on extents begin ${DISCOUNT} end`,
+      postgres: `create trigger extent_counted after insert or delete on extents for each row execute function count_extent()`,
+    },
+    {
+      sqlite: `create trigger extent_recounted after update of disk, bytes on extents begin ${DISCOUNT} ${COUNT_SQLITE} end`,
+      postgres: `create trigger extent_recounted after update of disk, bytes on extents for each row execute function count_extent()`,
+    },
+  ],
 ]
 
 /** Migrations that take something away, or add what an older program leaves out: on what they make, and on all after it, no older program runs. */
@@ -124,7 +154,8 @@ export async function migrate(db: Db, upTo = migrations.length): Promise<void> {
     if (needs > upTo) {
       throw new DbError('other', `the database has schema ${done.length} and needs a program that knows ${needs}, this one knows ${upTo}: start the newer release`)
     }
-    for (const [index, statements] of migrations.slice(0, upTo).entries()) {
+    for (const [index, all] of migrations.slice(0, upTo).entries()) {
+      const statements = all.map((each) => (typeof each === 'string' ? each : each[db.engine]))
       const checksum = createHash('sha256').update(statements.join(';')).digest('hex')
       const row = done[index]
       if (row) {

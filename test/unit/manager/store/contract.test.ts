@@ -163,6 +163,22 @@ onEachEngine('the schema', (engine) => {
     expect(await db.all('select number from migrations')).to.have.length(schemaVersion + 1)
   })
 
+  it('of the release before is taken over with what it holds: what is used of a disk is counted from then on, whichever release writes', async () => {
+    await migrate(db, 9)
+    const add = (id: string): Promise<void> => db.tx(async (tx) => { await tx.run(`insert into extents (id, disk, host, volume, segment, slot, bytes, lun, state, leg, stale_since, retry_at, doubt) values (?, 'd', 'st1', 'v', 0, 0, 1024, ?, 'ready', 'insync', 0, 0, 0)`, [id, id.charCodeAt(0)]) })
+    await db.tx(async (tx) => {
+      await tx.run(`insert into hosts (name, roles, zone, address, data_addresses, initiator, version, boot_id, incarnation, chap_user, chap_password, duty) values ('st1', '["storage"]', '', 'a', '[]', '', '', '', '', '', '', 'use')`)
+      await tx.run(`insert into disks (id, host, device, state, problem, bytes, clean_bytes, force, duty) values ('d', 'st1', '/dev/sdb', 'ready', '', 0, 0, 0, 'use'), ('e', 'st1', '/dev/sdc', 'ready', '', 0, 0, 0, 'use')`)
+    })
+    await add('a')
+    await add('b')
+    await migrate(db)
+    await add('c')
+    await db.tx((tx) => tx.run(`delete from extents where id = 'a'`))
+    await db.tx((tx) => tx.run(`update extents set disk = 'e', bytes = 4096 where id = 'c'`))
+    expect(await db.all('select disk, extents, bytes from disk_use order by disk')).to.deep.equal([{ disk: 'd', extents: 1, bytes: 1024 }, { disk: 'e', extents: 1, bytes: 4096 }])
+  })
+
   it('whose migration is not what it was is refused', async () => {
     await migrate(db)
     await db.tx((tx) => tx.run(`update migrations set checksum = 'x' where number = 1`))

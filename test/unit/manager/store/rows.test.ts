@@ -55,6 +55,22 @@ onEachEngine('the store', (engine) => {
     expect([[...await lostDisks(db, 'st2')], [...await lostDisks(db, 'st1')]]).to.deep.equal([['disk of st2'], []])
   })
 
+  it('counts no extent that is gone, nor one whose change was not committed', async () => {
+    await store.change(async (tx) => {
+      await addServer(tx, 'st1')
+      await addVolume(tx, { id: 'v1', name: 'v1', bytes: 8n * MIB, redundancy: 2, createdAt: 0 })
+      for (const id of ['a', 'b', 'c']) await addExtent(tx, extent(id), 'allocated')
+      await dropExtents(tx, 'v1')
+      await removeExtent(tx, 'a')
+    })
+    await failureOf(store.change(async (tx) => {
+      await addExtent(tx, extent('d'), 'allocated')
+      await removeExtent(tx, 'b')
+      throw new Error('power failure')
+    }))
+    expect((await allDisks(db)).map((disk) => [disk.usedBytes, disk.extents])).to.deep.equal([[8n * MIB, 2]])
+  })
+
   describe('in the hands of two managers', () => {
     it('takes no change of the older one, and does not even begin its work', async () => {
       const newer = await takeOver(db, 'mgr2', ports)
