@@ -17,6 +17,7 @@ import { xmlDialect } from './dialect.js'
 import type { Asked, Dialect, WireCall, WireReply } from './dialect.js'
 import { jsonDialect } from './dialect-json.js'
 import type { JsonDialectOptions } from './dialect-json.js'
+import { Ending } from './server-ending.js'
 import { HttpRefusal, createBodyBudget, readBody } from './server-body.js'
 import type { BodyBudget } from './server-body.js'
 import { NotAdmitted, identified, strangerness } from './server-credentials.js'
@@ -118,6 +119,8 @@ export class WireFault extends Error {
 }
 
 const REPLY_TIMEOUT_MS = 30_000
+/** Bytes. */
+const ONE_PIECE = 16_384
 /** For the doorkeeper. */
 const IDENTIFY_MS = 15_000
 
@@ -192,7 +195,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     const closed = new Promise<void>((resolve) => { server.close(() => { resolve() }) })
     server.closeIdleConnections()
     const hard = setTimeout(() => {
-      for (const call of door.calls) call.abort(new Fault('timed out', 'The server is closing'))
+      for (const call of door.calls) call.end(new Fault('timed out', 'The server is closing'))
       server.closeAllConnections()
       for (const socket of sockets) socket.destroy() // closeAllConnections does not know those still in their handshake
     }, closeGraceMs)
@@ -219,7 +222,7 @@ interface Door {
   readonly options: RpcServerOptions
   /** The table of routes. */
   readonly dialects: readonly Dialect[]
-  readonly calls: Set<AbortController>
+  readonly calls: Set<Ending>
   /** Calls under way, by peer. */
   readonly inFlight: Map<string, number>
   readonly budget: BodyBudget
@@ -239,10 +242,9 @@ const nextId = ((): () => string => {
 async function answer({ options, dialects, calls, inFlight, budget }: Door, req: IncomingMessage, res: ServerResponse): Promise<void> {
   const { log, maxCallsPerPeer = 64, maxBodyBytes = 8 * 1024 * 1024 } = options
   const requestId = nextId()
-  const gone = new AbortController()
-  calls.add(gone)
-  const onClose = (): void => { if (!res.writableFinished) gone.abort(new Error('the client went away')) }
-  res.once('close', onClose)
+  const ending = new Ending()
+  calls.add(ending)
+  res.once('close', () => { if (!res.writableFinished) ending.end(new Error('the client went away')) })
   const known = peerOf(req)
   const who = known.commonName ?? known.address
   const under = inFlight.get(who) ?? 0
@@ -254,8 +256,8 @@ async function answer({ options, dialects, calls, inFlight, budget }: Door, req:
     if (!dialect) throw new HttpRefusal(404, 'nothing is here')
     dialect.check(asked)
     if (under >= maxCallsPerPeer) throw new HttpRefusal(503, `more than ${maxCallsPerPeer} calls at once`, { 'Retry-After': '1' })
-    const doing: Doing = { dialect, gone, options, ctx: { peer: known, path: asked.path, requestId, signal: gone.signal, classic: dialect.classic } }
-    const entry = await entryOf(doing, asked)
+    const doing: Doing = { dialect, ending, options, path: asked.path, requestId }
+    const entry = await entryOf(doing, asked, known)
     if ('reply' in entry) {
       res.setHeader('WWW-Authenticate', 'Bearer realm="vsky"') // not Basic: a browser would keep the password, and send it for any page that asks
       if (!req.complete) res.setHeader('Connection', 'close') // nothing of a stranger's body is read
@@ -264,7 +266,7 @@ async function answer({ options, dialects, calls, inFlight, budget }: Door, req:
     }
     const { peer } = entry
     const body = await readBody(req, typeof maxBodyBytes === 'function' ? maxBodyBytes(peer) : maxBodyBytes, budget, (bytes) => { held += bytes })
-    send(res, await replyTo({ ...doing, ctx: { ...doing.ctx, peer } }, asked, body))
+    send(res, await replyTo(doing, peer, asked, body))
   } catch (thrown) {
     if (thrown instanceof HttpRefusal) {
       for (const [name, value] of Object.entries(thrown.headers)) res.setHeader(name, value)
@@ -276,7 +278,7 @@ async function answer({ options, dialects, calls, inFlight, budget }: Door, req:
     }
   } finally {
     budget.give(held)
-    calls.delete(gone)
+    calls.delete(ending)
     const left = (inFlight.get(who) ?? 1) - 1
     if (left === 0) inFlight.delete(who)
     else inFlight.set(who, left)
@@ -290,72 +292,54 @@ function askedOf({ method = '', url = '', headers }: IncomingMessage): Asked {
 
 interface Doing {
   readonly dialect: Dialect
-  readonly ctx: CallContext
-  readonly gone: AbortController
+  readonly ending: Ending
   readonly options: RpcServerOptions
+  readonly path: string
+  readonly requestId: string
 }
 
 /** Who calls, or what is answered to whom nobody knows. */
-async function entryOf(doing: Doing, { headers }: Asked): Promise<{ readonly peer: Peer } | { readonly reply: WireReply }> {
-  const { gone, ctx: { peer, path, requestId }, options: { doorkeeper, onStranger } } = doing
+async function entryOf(doing: Doing, { headers }: Asked, peer: Peer): Promise<{ readonly peer: Peer } | { readonly reply: WireReply }> {
+  const { ending, path, requestId, options: { doorkeeper, onStranger } } = doing
   if (!doorkeeper) return { peer }
   try {
-    return { peer: await within(IDENTIFY_MS, gone, identified(doorkeeper, headers, peer)) }
+    return { peer: await ending.within(IDENTIFY_MS, identified(doorkeeper, headers, peer)) }
   } catch (thrown) {
     if (thrown instanceof NotAdmitted && (thrown.fault === 'not authenticated' || thrown.fault === 'too many attempts')) {
       onStranger?.({ address: peer.address, path, fault: thrown.fault, logId: requestId, ...thrown.refused })
     }
-    return { reply: failure(doing, thrown) }
+    return { reply: failure(doing, peer, thrown) }
   }
 }
 
 /** Reads the call, has it carried out, writes the answer. Whatever happens is a reply. */
-async function replyTo(doing: Doing, asked: Asked, body: string): Promise<WireReply> {
-  const { dialect, ctx, gone, options: { handle, deadlineMs = 120_000 } } = doing
+async function replyTo(doing: Doing, peer: Peer, asked: Asked, body: string): Promise<WireReply> {
+  const { dialect, ending, path, requestId, options: { handle, deadlineMs = 120_000 } } = doing
+  const ctx: CallContext = { peer, path, requestId, classic: dialect.classic, get signal() { return ending.signal } }
   let call: WireCall | undefined
   try {
     call = dialect.read(asked, body)
-    return dialect.value(await within(deadlineMs, gone, handle(ctx, call.method, call.params)))
+    return dialect.value(await ending.within(deadlineMs, handle(ctx, call.method, call.params)))
   } catch (thrown) {
-    return failure(doing, thrown, call?.method)
+    return failure(doing, peer, thrown, call?.method)
   }
 }
 
-function failure({ dialect, ctx, options: { log, wireFault } }: Doing, thrown: unknown, method?: string): WireReply {
-  const { requestId: logId } = ctx
+function failure({ dialect, ending, requestId: logId, options: { log, wireFault } }: Doing, peer: Peer, thrown: unknown, method?: string): WireReply {
   const failed = (fault: FaultName, text: string): WireReply => {
     const { code, message } = wireFault?.(fault, text) ?? new Fault(fault, text)
     return dialect.fault({ code, message, logId })
   }
   if (thrown instanceof WireFault) return dialect.fault({ code: thrown.code, message: thrown.message, logId })
   if (thrown instanceof Fault) return failed(thrown.fault, thrown.message)
-  if (ctx.signal.aborted) { // nobody waits for an answer, and what an interrupted method throws says nothing new
+  if (ending.reason) { // nobody waits for an answer, and what an interrupted method throws says nothing new
     log.debug('a call was interrupted', { requestId: logId, method, reason: messageOf(thrown) })
     return failed('timed out', messageOf(thrown))
   }
   log.error('a method failed in a way that nobody foresaw', {
-    requestId: logId, method, peer: nameOfPeer(ctx.peer), reason: messageOf(thrown), stack: thrown instanceof Error ? thrown.stack : undefined,
+    requestId: logId, method, peer: nameOfPeer(peer), reason: messageOf(thrown), stack: thrown instanceof Error ? thrown.stack : undefined,
   })
   return failed('internal error', `internal error, log id ${logId}`)
-}
-
-/** The handler's result, or a fault once the deadline has passed or the client is gone: a handler that hangs holds nothing else. */
-async function within<T>(deadlineMs: number, gone: AbortController, result: Promise<T>): Promise<T> {
-  const { signal } = gone
-  let onAbort: (() => void) | undefined
-  const timer = setTimeout(() => { gone.abort(new Fault('timed out', `No answer within ${deadlineMs} ms`)) }, deadlineMs)
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => { reject(signal.reason) }
-    if (signal.aborted) onAbort()
-    else signal.addEventListener('abort', onAbort, { once: true })
-  })
-  result.catch(() => undefined) // it may fail when nobody waits for it any more
-  try {
-    return await Promise.race([result, aborted])
-  } finally {
-    clearTimeout(timer)
-    if (onAbort) signal.removeEventListener('abort', onAbort)
-  }
 }
 
 function send(res: ServerResponse, { status, type, body }: WireReply): void {
@@ -363,6 +347,10 @@ function send(res: ServerResponse, { status, type, body }: WireReply): void {
   const slow = setTimeout(() => { res.destroy() }, REPLY_TIMEOUT_MS) // a client that does not read would hold the reply in memory
   slow.unref()
   res.once('close', () => { clearTimeout(slow) })
-  res.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body), 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store' })
-  res.end(body) // as text: with its head it is one write then
+  const bytes = Buffer.byteLength(body)
+  res.writeHead(status, { 'Content-Type': type, 'Content-Length': bytes, 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store' })
+  // A short one goes as text: with its head it is one piece then. Of ASCII each encoding makes the same bytes, and latin1 only copies.
+  const encoding = bytes === body.length ? 'latin1' : 'utf8'
+  if (bytes <= ONE_PIECE) res.end(body, encoding)
+  else res.end(Buffer.from(body, encoding))
 }

@@ -17,8 +17,11 @@ const SHORT = 64
 const namespacePattern = /[ \t\r\n]{1,20}xmlns(?::[A-Za-z_][\w.-]{0,40})?=(?:"[^"<&]{0,200}"|'[^'<&]{0,200}')/y
 const declarationPattern =
   /<\?xml[ \t\r\n]{1,20}version=(["'])1\.[01]\1(?:[ \t\r\n]{1,20}encoding=(["'])([\w.-]{1,40})\2)?(?:[ \t\r\n]{1,20}standalone=(["'])(?:yes|no)\4)?[ \t\r\n]{0,20}\?>/y
-const referencePattern = /&(?:(amp|lt|gt|quot|apos)|#(\d{1,7})|#x([\dA-Fa-f]{1,6}));/y
-const entities: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
+const referencePattern = /^#(?:(\d{1,7})|x([\dA-Fa-f]{1,6}))$/
+const entities: ReadonlyMap<string, string> = new Map([['amp', '&'], ['lt', '<'], ['gt', '>'], ['quot', '"'], ['apos', "'"]])
+/** From the `&` to the `;`. */
+const MAX_REFERENCE = 9
+const NO_REFERENCE = 'not one of the five entities and no character reference'
 const MAX_TAG_NAME = 32
 /** ASCII code → 2 where a name may begin with it, 1 where it may only go on, else 0. */
 const nameCodes = Uint8Array.from({ length: 128 }, (_, code) => (/[A-Za-z_]/.test(String.fromCharCode(code)) ? 2 : /[\w.:-]/.test(String.fromCharCode(code)) ? 1 : 0))
@@ -66,6 +69,39 @@ export class Scanner {
     return this.#text.charCodeAt(this.#at) === LT && this.#text.charCodeAt(this.#at + 1) === SLASH && this.#passes(name, this.#at + 2)
   }
 
+  /** Passes this when it stands here to the letter. */
+  passes(literal: string): boolean {
+    if (!this.#text.startsWith(literal, this.#at)) return false
+    this.#at += literal.length
+    return true
+  }
+
+  /** The code of the character here, or so many further; NaN past the end. */
+  code(further = 0): number {
+    return this.#text.charCodeAt(this.#at + further)
+  }
+
+  /** The text between these, which are passed with it. Undefined: it is not so here, and nothing is passed. */
+  textBetween(before: string, behind: string): string | undefined {
+    const from = this.#at
+    if (!this.passes(before)) return undefined
+    const text = this.text()
+    if (this.passes(behind)) return text
+    this.#at = from
+    return undefined
+  }
+
+  /** Where the tag stands that ends short text without anything to resolve, or -1. */
+  #plainEnd(from: number): number {
+    for (let at = from; at < from + SHORT; at += 1) {
+      const code = this.#text.charCodeAt(at)
+      if (code > BRACKET) continue
+      if (code === LT) return this.#text.charCodeAt(at + 1) === BANG ? -1 : at
+      if (code === AMP || code === CR || code === BRACKET) return -1
+    }
+    return -1
+  }
+
   /** Like `tag`, but it must be this start tag. True when it has content, false for the empty form `<name/>`. */
   open(name: string): boolean {
     if (this.#passesOpen(name)) return true
@@ -92,15 +128,10 @@ export class Scanner {
   /** Characters up to the next tag: references resolved, CDATA unwrapped, comments dropped, line ends normalized. */
   text(): string {
     const from = this.#at
-    for (let at = from; at < from + SHORT; at += 1) {
-      const code = this.#text.charCodeAt(at)
-      if (code === AMP || code === CR || code === BRACKET) break
-      if (code !== LT) continue
-      if (this.#text.charCodeAt(at + 1) === BANG) break
-      this.#at = at
-      return this.#text.slice(from, at)
-    }
-    return this.#anyText()
+    const end = this.#plainEnd(from)
+    if (end < 0) return this.#anyText()
+    this.#at = end
+    return this.#text.slice(from, end)
   }
 
   #anyText(): string {
@@ -197,17 +228,16 @@ export class Scanner {
     for (;;) {
       const amp = piece.indexOf('&', from)
       if (amp === -1) return result + normalized(piece.slice(from))
-      referencePattern.lastIndex = amp
-      const match = referencePattern.exec(piece)
-      if (!match) return this.fail('not one of the five entities and no character reference')
-      result += normalized(piece.slice(from, amp)) + this.#character(match)
-      from = amp + match[0].length
+      const end = piece.indexOf(';', amp)
+      if (end === -1 || end - amp > MAX_REFERENCE) return this.fail(NO_REFERENCE)
+      const name = piece.slice(amp + 1, end)
+      result += normalized(piece.slice(from, amp)) + (entities.get(name) ?? this.#character(name))
+      from = end + 1
     }
   }
 
-  #character([, entity, decimal, hexadecimal]: RegExpExecArray): string {
-    const named = entities[entity ?? '']
-    if (named !== undefined) return named
+  #character(name: string): string {
+    const [, decimal, hexadecimal] = referencePattern.exec(name) ?? this.fail(NO_REFERENCE)
     const code = decimal === undefined ? parseInt(hexadecimal ?? '', 16) : Number(decimal)
     if (code > 0x10ffff) return this.fail('a reference to a character that does not exist')
     const character = String.fromCodePoint(code)

@@ -27,54 +27,133 @@ const MAX_FAULT_CHARACTERS = 4000
  */
 export function encodeCall(method: string, params: readonly XmlValue[], options: EncodeOptions = {}): string {
   if (!methodNamePattern.test(method) || method.length > defaultLimits.nameLength) throw new TypeError(`not a method name: ${JSON.stringify(method)}`)
-  const written = params.map((param) => `<param>${valueXml(param, options, 0)}</param>`).join('')
-  return `${HEAD}<methodCall><methodName>${method}</methodName><params>${written}</params></methodCall>`
+  const writer = new Writer(`${HEAD}<methodCall><methodName>${method}</methodName><params>`, options)
+  for (const param of params) {
+    writer.add('<param>')
+    writer.value(param, 0)
+    writer.add('</param>')
+  }
+  return writer.text('</params></methodCall>')
 }
 
 /** A methodResponse with one value. Throws TypeError as `encodeCall` does. */
 export function encodeResponse(value: XmlValue, options: EncodeOptions = {}): string {
-  return `${HEAD}<methodResponse><params><param>${valueXml(value, options, 0)}</param></params></methodResponse>`
+  const writer = new Writer(`${HEAD}<methodResponse><params><param>`, options)
+  writer.value(value, 0)
+  return writer.text('</param></params></methodResponse>')
 }
 
 /** A fault. Never throws: a code that is no 32-bit integer becomes -32603, forbidden characters become U+FFFD, long text is cut. */
 export function encodeFault(code: number, text: string): string {
   const safeCode = Number.isInteger(code) && code >= INT_MIN && code <= INT_MAX ? code : -32603
   const safeText = text.slice(0, MAX_FAULT_CHARACTERS).replace(new RegExp(illegalCharacter.source, 'gu'), '\ufffd')
-  return `${HEAD}<methodResponse><fault>${valueXml({ faultCode: safeCode, faultString: safeText }, {}, 0)}</fault></methodResponse>`
+  const writer = new Writer(`${HEAD}<methodResponse><fault>`, {})
+  writer.value({ faultCode: safeCode, faultString: safeText }, 0)
+  return writer.text('</fault></methodResponse>')
 }
 
-function valueXml(value: unknown, options: EncodeOptions, depth: number): string {
-  switch (typeof value) {
-    case 'string': return `<value><string>${escape(value)}</string></value>`
-    case 'number': return `<value>${numberXml(value, options)}</value>`
-    case 'boolean': return `<value><boolean>${value ? 1 : 0}</boolean></value>`
-    case 'bigint': return `<value>${bigintXml(value, options)}</value>`
-    case 'object': return value === null ? nilXml(options) : `<value>${objectXml(value, options, depth + 1)}</value>`
-    default: throw new TypeError(`XML-RPC cannot carry a value of type ${typeof value}`)
+/** One text that only grows: to put together the text of each value first, and those to a whole, takes twice as long. */
+class Writer {
+  #text: string
+  readonly #classic: boolean
+
+  constructor(head: string, { classic = false }: EncodeOptions) {
+    this.#text = head
+    this.#classic = classic
+  }
+
+  text(tail: string): string {
+    return this.#text + tail
+  }
+
+  add(xml: string): void {
+    this.#text += xml
+  }
+
+  value(value: unknown, depth: number): void {
+    switch (typeof value) {
+      case 'string': this.#text += '<value><string>' + escape(value) + '</string></value>'; return
+      case 'number': this.#text += this.#number(value); return
+      case 'boolean': this.#text += value ? '<value><boolean>1</boolean></value>' : '<value><boolean>0</boolean></value>'; return
+      case 'bigint': this.#text += this.#bigint(value); return
+      case 'object':
+        if (value === null) this.#text += this.#nil()
+        else this.#object(value, depth + 1)
+        return
+      default: throw new TypeError(`XML-RPC cannot carry a value of type ${typeof value}`)
+    }
+  }
+
+  #nil(): string {
+    if (this.#classic) throw new TypeError('a classic client cannot read nil')
+    return '<value><nil/></value>'
+  }
+
+  #number(value: number): string {
+    if (!Number.isSafeInteger(value)) return doubleXml(value)
+    if (value >= INT_MIN && value <= INT_MAX) return `<value><int>${value}</int></value>`
+    return this.#bigint(BigInt(value))
+  }
+
+  #bigint(value: bigint): string {
+    if (value >= INT_MIN && value <= INT_MAX) return `<value><int>${value}</int></value>`
+    if (this.#classic) throw new TypeError(`a classic client cannot read an integer past 32 bits: ${value}`)
+    if (value < I8_MIN || value > I8_MAX) throw new TypeError(`an integer past 64 bits cannot be sent: ${value}`)
+    return `<value><i8>${value}</i8></value>`
+  }
+
+  #object(value: object, depth: number): void {
+    if (value instanceof XmlDouble) this.#text += doubleXml(value.value)
+    else if (value instanceof Date) this.#text += `<value><dateTime.iso8601>${dateText(value)}</dateTime.iso8601></value>`
+    else if (value instanceof Uint8Array) this.#text += `<value><base64>${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64')}</base64></value>`
+    else if (depth > defaultLimits.depth) throw new TypeError(`values are nested deeper than ${defaultLimits.depth}`)
+    else if (Array.isArray(value)) this.#array(value, depth)
+    else this.#struct(value, depth)
+  }
+
+  #array(items: readonly unknown[], depth: number): void {
+    this.#text += '<value><array><data>'
+    for (const item of items) this.value(item, depth) // not forEach: it would skip the holes
+    this.#text += '</data></array></value>'
+  }
+
+  #struct(value: object, depth: number): void {
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (prototype !== Object.prototype && prototype !== null) throw new TypeError(`XML-RPC cannot carry an instance of ${value.constructor.name}`)
+    this.#text += '<value><struct>'
+    for (const name of Object.keys(value)) {
+      const member = (value as Record<string, unknown>)[name]
+      if (member === undefined) continue
+      const start = starts.get(name) ?? startOf(name)
+      if (typeof member === 'string') {
+        this.#text += start.ofString + escape(member) + '</string></value></member>' // what most members are, of as few pieces as can be
+      } else {
+        this.#text += start.ofAny
+        this.value(member, depth)
+        this.#text += '</member>'
+      }
+    }
+    this.#text += '</struct></value>'
   }
 }
 
-function nilXml({ classic }: EncodeOptions): string {
-  if (classic) throw new TypeError('a classic client cannot read nil')
-  return '<value><nil/></value>'
-}
+/** What is written before a member's value, by its name: programs have few names, and write them again and again. */
+const starts = new Map<string, Start>()
+interface Start { readonly ofAny: string; readonly ofString: string }
+const STARTS_MAX = 1_000
 
-function numberXml(value: number, options: EncodeOptions): string {
-  if (!Number.isSafeInteger(value)) return doubleXml(value)
-  if (value >= INT_MIN && value <= INT_MAX) return `<int>${value}</int>`
-  return bigintXml(BigInt(value), options)
-}
-
-function bigintXml(value: bigint, { classic }: EncodeOptions): string {
-  if (value >= INT_MIN && value <= INT_MAX) return `<int>${value}</int>`
-  if (classic) throw new TypeError(`a classic client cannot read an integer past 32 bits: ${value}`)
-  if (value < I8_MIN || value > I8_MAX) throw new TypeError(`an integer past 64 bits cannot be sent: ${value}`)
-  return `<i8>${value}</i8>`
+function startOf(name: string): Start {
+  if (name === '__proto__' || name.length > defaultLimits.nameLength) throw new TypeError(`not a member name: ${JSON.stringify(name.slice(0, 200))}`)
+  // Joined and not added up: that would stay a tree of pieces, which each text that holds it is put together from anew.
+  const start = { ofAny: ['<member><name>', escape(name), '</name>'].join(''), ofString: ['<member><name>', escape(name), '</name><value><string>'].join('') }
+  if (starts.size >= STARTS_MAX) starts.clear() // whoever sends others' names through here fills no memory
+  starts.set(name, start)
+  return start
 }
 
 function doubleXml(value: number): string {
   if (!Number.isFinite(value)) throw new TypeError(`XML-RPC cannot carry ${value}`)
-  return `<double>${plainDecimal(value)}</double>`
+  return `<value><double>${plainDecimal(value)}</double></value>`
 }
 
 /** The shortest digits that give the same number back, without an exponent: the specification has none. */
@@ -87,27 +166,6 @@ function plainDecimal(value: number): string {
   const digits = first + rest
   if (exponent < 0) return `${sign}0.${'0'.repeat(-exponent - 1)}${digits}`
   return `${sign}${digits}${'0'.repeat(exponent - rest.length)}.0` // String() has an exponent only from 1e21 up: more than its 17 digits
-}
-
-function objectXml(value: object, options: EncodeOptions, depth: number): string {
-  if (value instanceof XmlDouble) return doubleXml(value.value)
-  if (value instanceof Date) return `<dateTime.iso8601>${dateText(value)}</dateTime.iso8601>`
-  if (value instanceof Uint8Array) return `<base64>${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64')}</base64>`
-  if (depth > defaultLimits.depth) throw new TypeError(`values are nested deeper than ${defaultLimits.depth}`)
-  if (Array.isArray(value)) {
-    let items = ''
-    for (const item of value as readonly unknown[]) items += valueXml(item, options, depth) // not map: it would skip the holes
-    return `<array><data>${items}</data></array>`
-  }
-  const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype !== Object.prototype && prototype !== null) throw new TypeError(`XML-RPC cannot carry an instance of ${value.constructor.name}`)
-  let members = ''
-  for (const [name, member] of Object.entries(value) as [string, unknown][]) {
-    if (member === undefined) continue
-    if (name === '__proto__' || name.length > defaultLimits.nameLength) throw new TypeError(`not a member name: ${JSON.stringify(name.slice(0, 200))}`)
-    members += `<member><name>${escape(name)}</name>${valueXml(member, options, depth)}</member>`
-  }
-  return `<struct>${members}</struct>`
 }
 
 /** `YYYYMMDDTHH:MM:SS`, UTC: the only form that Python reads. Milliseconds are lost. */

@@ -33,6 +33,19 @@ describe('XML-RPC, whatever the values', () => {
     }), { numRuns: 2000 })
   })
 
+  it('reads each struct of a list by its own names, whatever the ones before it were called, and refuses a name that comes twice', () => {
+    const rare = ['a<!---->', '<![CDATA[a]]>', '&amp;', 'x y'].map((xml) => ({ xml, name: { '&amp;': '&', 'x y': 'x y' }[xml] ?? 'a' }))
+    const written = fc.oneof({ weight: 9, arbitrary: fc.constantFrom({ xml: 'a', name: 'a' }, { xml: 'b', name: 'b' }) }, { weight: 1, arbitrary: fc.constantFrom(...rare) })
+    const member = fc.record({ written, before: fc.constantFrom('', '', '', ' '), value: fc.constantFrom('<int>1</int>', '<string>b</string>', 'b', '<struct><member><name>a</name><value/></member></struct>') })
+    fc.assert(fc.property(fc.array(fc.array(member, { maxLength: 3 }), { maxLength: 5 }), (structs) => {
+      const xml = structs.map((each) => `<value><struct>${each.map((one) => `<member>${one.before}<name>${one.written.xml}</name>${one.before}<value>${one.value}</value></member>`).join('')}</struct></value>`).join('')
+      const read = (): XmlValue | undefined => decodeCall(`<methodCall><methodName>x</methodName><params><param><value><array><data>${xml}</data></array></value></param></params></methodCall>`).params[0]
+      const names = structs.map((each) => each.map((one) => one.written.name))
+      if (names.some((each) => new Set(each).size < each.length)) expect(read).to.throw(XmlRpcSyntaxError, /two members called/)
+      else expect((read() as XmlValue[]).map((each) => Object.keys(each ?? {}))).to.deep.equal(names)
+    }), { numRuns: 2000 })
+  })
+
   it('answers any damage with a syntax error or a value, never with anything else', () => {
     const damage = fc.record({ at: fc.double({ min: 0, max: 1, noNaN: true }), cut: fc.nat(12), put: fc.oneof(anyText, fc.string({ unit: 'binary' }), nasty) })
     fc.assert(fc.property(fc.array(anyValue), fc.array(damage, { minLength: 1, maxLength: 4 }), (params, damages) => {
@@ -67,6 +80,8 @@ describe('XML-RPC, whatever the length', () => {
     ['base64', document(`<base64>${million('QUJD')}</base64>`)], ['base64 with blanks', document(`<base64>${million('Q U\nJD')}</base64>`)],
     ['one string', document(million('abc '))], ['blanks', million(' ')], ['blanks after the end', document('') + million(' \n')],
     ['members of one name', document(`<struct>${million('<member><name>a</name><value/></member>')}</struct>`)],
+    ['structs of names that no other has', document(`<array><data>${Array.from({ length: 110_000 }, (_, at) => `<value><struct><member><name>n${at}</name><value/></member></struct></value>`).join('')}</data></array>`)],
+    ['members of different names', document(`<struct>${Array.from({ length: 170_000 }, (_, at) => `<member><name>n${at}</name><value/></member>`).join('')}</struct>`)],
     ['a declaration', `<?xml${million(' ')}?>`], ['a method name', `<methodCall><methodName>${million('x')}</methodName></methodCall>`],
   ]
   for (const [name, body] of bodies) {

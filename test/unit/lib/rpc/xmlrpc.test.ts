@@ -151,6 +151,7 @@ describe('reading XML-RPC', () => {
     const value = readValue('<value><struct/></value>') as Record<string, unknown>
     expect(value['constructor']).to.equal(undefined)
     expect(value['__proto__']).to.equal(undefined)
+    expect(Object.getPrototypeOf(readValue('<value><struct><member><name>a</name><value/></member></struct></value>'))).to.equal(null)
   })
 
   it('stops at its limits of depth, values and names, and not before', () => {
