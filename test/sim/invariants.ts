@@ -2,7 +2,7 @@
  * The laws, looked at from outside: rows of the database as they were committed, and what disks, kernels and guests really have. Nothing
  * of the product's planners is used here; where they and this disagree, one of them is wrong.
  */
-import type { BlockDevice, Content } from './block.js'
+import type { Content } from './block.js'
 import type { Disk } from './disk.js'
 import { ScsiDisk } from './iscsi.js'
 import { Lvm } from './lvm.js'
@@ -154,24 +154,22 @@ export class Laws {
     return boot !== undefined && [...boot.dm.devices.keys()].some((name) => name.startsWith(`vsky-${volume}`))
   }
 
-  /** I12, of copies that were begun by choice: those after a head's loss begin all at once, whatever disks they write to. */
+  /** I12, of copies that were begun by choice: those after a head's loss begin all at once, whatever disks they write to, also in a segment to which another is chosen. */
   #oneCopyADisk(): void {
-    const scheduled = new Set(rows<{ about: string; segment: number }>(this.#world, 'select about, segment from jobs where kind = \'resync\' and state = \'running\'').map(({ about, segment }) => `vsky-${about}-s${segment}`))
+    const jobs = rows<{ about: string; segment: number; note: string }>(this.#world, 'select about, segment, note from jobs where kind = \'resync\' and state = \'running\'')
+    const chosen = new Map(jobs.map(({ about, segment, note }) => [`vsky-${about}-s${segment}`, / to (.*), on /.exec(note)?.[1]?.split(', ') ?? []]))
     const copies = new Map<string, Set<string>>()
     for (const head of this.#world.heads) {
       for (const device of head.boot?.dm.devices.values() ?? []) {
-        if (!scheduled.has(device.name)) continue
+        const hosts = chosen.get(device.name)
+        if (!hosts) continue
         for (const target of device.live.flatMap((line) => line.target.copyingTo?.() ?? [])) {
-          const disk = this.#diskOf(target)
-          if (disk !== undefined) copies.set(disk, (copies.get(disk) ?? new Set()).add(device.name))
+          const leg = target instanceof ScsiDisk ? this.#legs.get(target.serial) : undefined
+          if (leg && hosts.includes(leg.host)) copies.set(leg.disk, (copies.get(leg.disk) ?? new Set()).add(device.name))
         }
       }
     }
     for (const [disk, devices] of copies) if (devices.size > 1) this.#violate('I12 one copy to a disk', `${[...devices].sort().join(' and ')} are copied to disk ${disk}`)
-  }
-
-  #diskOf(device: BlockDevice): string | undefined {
-    return device instanceof ScsiDisk ? this.#legs.get(device.serial)?.disk : undefined
   }
 
   /** I4: the highest epoch that a host has seen is never forgotten. */
