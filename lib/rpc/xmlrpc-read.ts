@@ -113,9 +113,9 @@ class Reader {
 
   /** What stands behind `<value>`, the end tag included. */
   valueBody(depth: number): XmlValue {
-    const form = plainForms.get(this.scan.code(1))
+    const form = plainForms[this.scan.code(1)]
     const plain = form && this.scan.textBetween(form.before, form.behind)
-    if (plain !== undefined) return this.count(this.scalar(form?.name ?? '', plain))
+    if (form && plain !== undefined) return this.count(this.scalar(form.name, plain))
     if (this.scan.passes('<struct>')) {
       this.count(null)
       const value = this.struct(depth + 1)
@@ -245,8 +245,11 @@ interface PlainForm {
   readonly behind: string
 }
 
-/** What most values are, without a blank: found by the second character, in which they differ. */
-const plainForms: ReadonlyMap<number, PlainForm> = new Map(['string', 'int', 'boolean'].map((name) => [name.charCodeAt(0), { name, before: `<${name}>`, behind: `</${name}></value>` }]))
+/** What most values are, without a blank: by the code of the first letter, in which they differ. */
+const plainForms: readonly (PlainForm | undefined)[] = Array.from({ length: 128 }, (_, code) => {
+  const name = ['string', 'int', 'boolean'].find((each) => each.charCodeAt(0) === code)
+  return name === undefined ? undefined : { name, before: `<${name}>`, behind: `</${name}></value>` }
+})
 
 function int32(text: string): number | undefined {
   if (!/^[+-]?\d{1,20}$/.test(text)) return undefined

@@ -93,10 +93,12 @@ export class Scanner {
 
   /** Where the tag stands that ends short text without anything to resolve, or -1. */
   #plainEnd(from: number): number {
-    for (let at = from; at < from + SHORT; at += 1) {
-      const code = this.#text.charCodeAt(at)
+    const text = this.#text
+    const limit = Math.min(from + SHORT, text.length)
+    for (let at = from; at < limit; at += 1) {
+      const code = text.charCodeAt(at)
       if (code > BRACKET) continue
-      if (code === LT) return this.#text.charCodeAt(at + 1) === BANG ? -1 : at
+      if (code === LT) return text.charCodeAt(at + 1) === BANG ? -1 : at
       if (code === AMP || code === CR || code === BRACKET) return -1
     }
     return -1
