@@ -4,6 +4,7 @@ import type { VolumeView } from '../../lib/api/views.js'
 import type { Lab } from './lab.js'
 import { hasAgent } from './plan.js'
 import { LabError } from './lab.js'
+import { underWay } from './writer-files.js'
 
 export interface WriterResult {
   readonly writes: number
@@ -17,12 +18,18 @@ export interface Writer {
   stop(): Promise<WriterResult>
 }
 
-/** Writes numbered blocks to a file or device of a head until stopped. `blocks` of 4 KiB are written over and over. */
+/** A process start in a guest takes about a second, several where guests share a busy core. */
+const BEGIN_MS = 60_000
+
+/** Writes numbered blocks to a file or device of a head until stopped. `blocks` of 4 KiB are written over and over. It is under way when this comes back. */
 export async function startWriter(lab: Lab, host: string, path: string, blocks = 512): Promise<Writer> {
   const stopFile = `/run/writer-stop-${Math.random().toString(36).slice(2)}`
   const done = lab.exec(host, ['node', join(lab.wish.dist, 'tools/lab/writer.js'), 'write', path, String(blocks), stopFile], { timeoutMs: 0 })
   done.catch(() => undefined)
-  await new Promise((resolve) => setTimeout(resolve, 1200)) // a process start in a guest takes about a second
+  const begun = lab.exec(host, ['sh', '-c', `until [ -e ${underWay(stopFile)} ]; do sleep 0.05; done; rm ${underWay(stopFile)}`], { timeoutMs: BEGIN_MS })
+  begun.catch(() => undefined) // the writer's own end tells more
+  const { code } = await Promise.race([begun, done])
+  if (code !== 0) throw new LabError(`the writer on ${host} was not under way after ${BEGIN_MS} ms`)
   return {
     async stop() {
       await lab.must(host, ['touch', stopFile])

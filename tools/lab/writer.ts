@@ -1,14 +1,17 @@
 /**
  * A writer for trials, run inside a head: writes numbered, checksummed blocks of 4 KiB to a file or device, each synchronous, and
  * remembers durably-acknowledged numbers; then the same program proves that nothing acknowledged was lost. It stops when its stop
- * file appears. Usage: writer.js write PATH BLOCKS STOPFILE | writer.js verify PATH BLOCKS ACKNOWLEDGED
+ * file appears, and makes a file of its own when it is under way. Usage: writer.js write PATH BLOCKS STOPFILE | writer.js verify PATH BLOCKS ACKNOWLEDGED
  */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { open, writeFile } from 'node:fs/promises'
 import { constants } from 'node:fs'
+import { underWay } from './writer-files.js'
 
 const BLOCK = 4096
+/** Writes after which it says that it is under way. */
+const UNDER_WAY = 32
 
 /** Number and hash in front, the number's pattern behind: a block of another round, or a torn one, is recognised. */
 function block(slot: number, round: number): Buffer {
@@ -49,6 +52,7 @@ async function write(path: string, blocks: number, stopFile: string): Promise<Wr
           longestMs = Math.max(longestMs, performance.now() - started)
           acknowledged[slot] = round
           writes += 1
+          if (writes === UNDER_WAY) await writeFile(underWay(stopFile), '')
         }
       }
     } finally {
