@@ -10,7 +10,7 @@ export class Ending {
     return this.#reason
   }
 
-  /** Made for who asks: few methods do, and of what a small call costs it would be a tenth. */
+  /** Made for who asks: few methods do, and to make one takes more than a microsecond. */
   get signal(): AbortSignal {
     this.#controller ??= new AbortController()
     if (this.#reason) this.#controller.abort(this.#reason)

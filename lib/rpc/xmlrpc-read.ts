@@ -113,7 +113,7 @@ class Reader {
 
   /** What stands behind `<value>`, the end tag included. */
   valueBody(depth: number): XmlValue {
-    const form = plainForms[this.scan.code(1)]
+    const form = plainForms[this.scan.nextCode()]
     const plain = form && this.scan.textBetween(form.before, form.behind)
     if (form && plain !== undefined) return this.count(this.scalar(form.name, plain))
     if (this.scan.passes('<struct>')) {

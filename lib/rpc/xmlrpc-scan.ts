@@ -76,9 +76,9 @@ export class Scanner {
     return true
   }
 
-  /** The code of the character here, or so many further; NaN past the end. */
-  code(further = 0): number {
-    return this.#text.charCodeAt(this.#at + further)
+  /** The code of the character behind this one: of a tag's first letter. NaN past the end. */
+  nextCode(): number {
+    return this.#text.charCodeAt(this.#at + 1)
   }
 
   /** The text between these, which are passed with it. Undefined: it is not so here, and nothing is passed. */
