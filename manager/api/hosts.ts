@@ -75,7 +75,7 @@ function saidOf({ roles, zone, address, dataAddresses, initiator }: Omit<HostRow
 /** Heartbeats stay in memory, and are listened to also while the database can't be reached: a host is not silent because of that. One from an incarnation that the database doesn't have is answered "register again". */
 export async function hostHeartbeat(cluster: Cluster, params: ApiParams<'hostHeartbeat'>, _signal?: AbortSignal, asked?: Pick<Asked, 'caller'>): Promise<ApiResult<'hostHeartbeat'>> {
   if (cluster.gate.standing() !== 'active') {
-    if (cluster.presence.lastHeard(params.name) !== undefined) cluster.presence.heard(params.name, cluster.clock.monoMs())
+    if (cluster.presence.lastHeard(params.name) !== undefined) cluster.presence.stirs(params.name, cluster.clock.monoMs())
     throw stateUnavailable(cluster)
   }
   if (asked) await refuseOtherKey(cluster, asked.caller)

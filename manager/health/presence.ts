@@ -11,17 +11,22 @@ export interface Presence {
   /** A host that is known and not yet heard: online for now, and told only if it turns out not to be. */
   expect(host: string, nowMs: number): void
   heard(host: string, nowMs: number): void
+  /** It is heard by somebody who can't say whether this is the start of it that is known. */
+  stirs(host: string, nowMs: number): void
   /** Nobody listened for a while: hosts that were online are presumed to be so still, as at the start. */
   presume(nowMs: number): void
   /** True when it was heard within OFFLINE_AFTER_MS. */
   online(host: string, nowMs: number): boolean
   lastHeard(host: string): number | undefined
+  /** When it was last heard in the start that is known of it; what is presumed does not count. */
+  proved(host: string): number | undefined
   /** Hosts whose state has changed since the last call, with the new state. */
   changes(nowMs: number): readonly { readonly host: string; readonly online: boolean }[]
 }
 
 export function createPresence(): Presence {
   const heard = new Map<string, number>()
+  const proof = new Map<string, number>()
   const told = new Map<string, boolean>()
   const isOnline = (host: string, nowMs: number): boolean => nowMs - (heard.get(host) ?? Number.NEGATIVE_INFINITY) <= OFFLINE_AFTER_MS
   return {
@@ -32,12 +37,17 @@ export function createPresence(): Presence {
     },
     heard(host, nowMs) {
       heard.set(host, nowMs)
+      proof.set(host, nowMs)
+    },
+    stirs(host, nowMs) {
+      heard.set(host, nowMs)
     },
     presume(nowMs) {
       for (const [host, wasOnline] of told) if (wasOnline) heard.set(host, Math.max(nowMs, heard.get(host) ?? nowMs))
     },
     online: isOnline,
     lastHeard: (host) => heard.get(host),
+    proved: (host) => proof.get(host),
     changes(nowMs) {
       const changed = [...heard.keys()].sort().map((host) => ({ host, online: isOnline(host, nowMs) })).filter(({ host, online }) => told.get(host) !== online)
       for (const { host, online } of changed) told.set(host, online)

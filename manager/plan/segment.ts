@@ -56,14 +56,16 @@ export function decideSilent(legs: readonly LegFacts[], silent: (leg: LegFacts) 
 /**
  * After a head went down without detaching, in-sync legs may differ where writes were in flight. One of them becomes the source;
  * the others are copied to before they count again. The source is the first in-sync leg that can be reached (its server answers, its disk is well), else the first.
+ * One in doubt (its server was started anew since, and acknowledged writes may have been in its disk's cache) is the source only where all are.
  * Gives undefined when there is nothing to equalise (one in-sync leg, or none).
  */
 export function chooseSource(
-  legs: readonly LegFacts[], reachable: (leg: LegFacts) => boolean,
+  legs: readonly LegFacts[], reachable: (leg: LegFacts) => boolean, doubted: (leg: LegFacts) => boolean,
 ): { readonly source: string; readonly others: readonly string[] } | undefined {
   const good = legs.filter((leg) => leg.state === 'insync').sort((a, b) => a.slot - b.slot)
   if (good.length < 2) return undefined
-  const source = good.find(reachable) ?? good[0]
+  const sure = good.filter((leg) => !doubted(leg))
+  const source = sure.find(reachable) ?? sure[0] ?? good.find(reachable) ?? good[0]
   if (!source) return undefined
   return { source: source.extent, others: good.filter((leg) => leg !== source).map((leg) => leg.extent) }
 }

@@ -100,6 +100,16 @@ export async function whileHeard<T>(cluster: Pick<Cluster, 'clock' | 'presence'>
   }
 }
 
+/**
+ * Those of these hosts that were not heard since, after all that count as online were, or fell silent. That a host was started anew meanwhile
+ * is known only from itself: who chooses between legs by it waits for its word first, a heartbeat at most.
+ */
+export async function unheardSince(cluster: Pick<Cluster, 'clock' | 'presence'>, hosts: readonly string[], sinceMs: number): Promise<ReadonlySet<string>> {
+  const unheard = (): readonly string[] => hosts.filter((host) => (cluster.presence.proved(host) ?? Number.NEGATIVE_INFINITY) < sinceMs)
+  while (unheard().some((host) => cluster.presence.online(host, cluster.clock.monoMs()))) await cluster.clock.sleep(SILENT_LOOK_MS)
+  return new Set(unheard())
+}
+
 /** A mutex per key: calls that carry a host's desired exports must not overtake each other. */
 export function createExclusively(): Cluster['exclusively'] {
   const tails = new Map<string, Promise<unknown>>()

@@ -69,6 +69,7 @@ async function admit(cluster: Cluster, tx: ChangeTx, { volume }: VolumeFacts, re
   if (now?.phase !== 'fencing') return undefined
   const [segments, extents] = [await segmentsOf(tx, volume.id), await extentsOf(tx, volume.id)]
   const facts = segmentFacts({ segments, extents })
+  const doubted = new Set(extents.filter((extent) => extent.doubt).map((extent) => extent.id))
   for (const segment of facts) {
     const loss = decideLoss(segment.legs, (leg) => refusals.get(leg.host))
     if (loss.kind === 'unavailable') return new Fault('data unavailable', `Cannot shut ${volume.head} out of volume ${volume.name}: segment ${segment.index}: no server of an in-sync leg confirms (${loss.reason})`)
@@ -83,7 +84,7 @@ async function admit(cluster: Cluster, tx: ChangeTx, { volume }: VolumeFacts, re
     const left = segment.legs.filter((leg) => loss.kind !== 'drop' || !loss.extents.includes(leg.extent))
     const others = sinceOfOthers(extents, segment.index, since)
     await lowerSince(tx, extents, segment.index, others)
-    for (const extent of chooseSource(left, reachable)?.others ?? []) {
+    for (const extent of chooseSource(left, reachable, (leg) => doubted.has(leg.extent))?.others ?? []) {
       await setLeg(tx, extent, legAfter('insync', 'head lost'))
       await setSince(tx, extent, others)
       copies += 1

@@ -10,7 +10,7 @@ import type { ChangeTx } from '../store/store.js'
 import { changeLayout, clearDoubts, extentsOf, forgetChanges, segmentsOf, raiseGeneration, setLeg, setSince, updateVolume, volumeById } from '../store/volumes.js'
 import { attachTurn } from './attach.js'
 import { copyingTurn } from './copying.js'
-import { online } from './cluster.js'
+import { online, unheardSince } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { createTurn } from './create.js'
 import { afterDetach, detachTurn } from './detach.js'
@@ -52,16 +52,22 @@ export async function volumeTurn(cluster: Cluster, id: string, attempt: number):
 async function headWasLost(cluster: Cluster, facts: VolumeFacts, bootId: string): Promise<Next> {
   const { volume } = facts
   let copies = 0
+  const servers = segmentFacts(facts).map(({ legs }) => legs.filter((leg) => leg.state === 'insync').map((leg) => leg.host)).filter((hosts) => hosts.length > 1).flat()
+  const silent = await unheardSince(cluster, servers, cluster.clock.monoMs())
   await cluster.store.change(async (tx) => {
+    const now = await volumeById(tx, volume.id)
+    if (now?.phase !== volume.phase || now.attachEpoch !== volume.attachEpoch || now.attachBoot !== volume.attachBoot) return // the next turn sees what is there now
+    const [segments, extents] = [await segmentsOf(tx, volume.id), await extentsOf(tx, volume.id)]
     const [reachable, since] = [await reachability(cluster, tx), await sinceNow(cluster, tx, volume.id)]
-    if (volume.settled === 0) await forgetChanges(tx, volume.id)
-    for (const segment of segmentFacts(facts)) {
-      const others = sinceOfOthers(facts.extents, segment.index, since)
-      await lowerSince(tx, facts.extents, segment.index, others)
-      const choice = chooseSource(segment.legs, reachable)
+    const doubted = new Set(extents.filter((extent) => extent.doubt).map((extent) => extent.id))
+    if (now.settled === 0) await forgetChanges(tx, volume.id)
+    for (const segment of segmentFacts({ segments, extents })) {
+      const others = sinceOfOthers(extents, segment.index, since)
+      await lowerSince(tx, extents, segment.index, others)
+      const choice = chooseSource(segment.legs, (leg) => reachable(leg) && !silent.has(leg.host), (leg) => doubted.has(leg.extent))
       if (choice) copies += await makeSource(tx, volume.id, segment.index, choice, others)
     }
-    await clearDoubts(tx, volume.id) // whoever lost the head has lost what was not flushed, on every leg
+    await clearDoubts(tx, volume.id) // a leg in doubt is copied to now, or all were, and one of them is the truth
     await changeLayout(tx, volume.id)
     await updateVolume(tx, volume.id, { attachBoot: bootId, device: '', ...(volume.phase === 'attached' ? { phase: 'attaching' } : {}) })
     await tx.event({
@@ -101,7 +107,7 @@ async function judgeDoubts(cluster: Cluster, { volume }: VolumeFacts): Promise<v
       if (targets.length > 0) await commitStale(cluster, tx, { volume, extents }, segment, targets, 'what they were copied from may have lost something')
       const since = sinceOfOthers(extents, segment.index, settled)
       await lowerSince(tx, extents, segment.index, since)
-      const choice = chooseSource(segment.legs, reachable)
+      const choice = chooseSource(segment.legs, reachable, (leg) => doubted.has(leg.extent))
       if (choice) await makeSource(tx, volume.id, segment.index, choice, since)
     }
     await clearDoubts(tx, volume.id)

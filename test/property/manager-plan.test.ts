@@ -161,12 +161,14 @@ describe('for any segment', () => {
     }), { numRuns: 500 })
   })
 
-  it('the source after a lost head is in sync, and the others are all the other in-sync legs', () => {
-    fc.assert(fc.property(anyLegs, anySubset, (legs, online) => {
-      const choice = chooseSource(legs, ({ host }) => online[Number(host.slice(2))] === true)
+  it('the source after a lost head is in sync, and in doubt only where all are; the others are all the other in-sync legs', () => {
+    fc.assert(fc.property(anyLegs, anySubset, anySubset, (legs, online, doubted) => {
+      const choice = chooseSource(legs, ({ host }) => online[Number(host.slice(2))] === true, ({ slot }) => doubted[slot] === true)
       const good = legs.filter((leg) => leg.state === 'insync').map((leg) => leg.extent)
       if (choice === undefined) expect(good.length).to.be.lessThan(2)
       else expect([choice.source, ...choice.others]).to.have.members(good)
+      const sure = legs.filter((leg) => leg.state === 'insync' && doubted[leg.slot] !== true).map((leg) => leg.extent)
+      if (choice && sure.length > 0) expect(sure).to.include(choice.source)
     }))
   })
 

@@ -158,7 +158,7 @@ export class Keeper extends Records {
   }
 
   #makeSource(segment: SegmentFacts, since: number): void {
-    const choice = chooseSource(segment.legs, (leg) => this.#reachable(leg.extent))
+    const choice = chooseSource(segment.legs, (leg) => this.#reachable(leg.extent), (leg) => this.extent(leg.extent).doubt)
     if (choice) this.raise(segment.index)
     for (const extent of choice?.others ?? []) {
       this.setLeg(extent, 'head lost')

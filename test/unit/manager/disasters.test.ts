@@ -122,6 +122,14 @@ describe('disasters', () => {
     life.heal()
   })
 
+  it('the head goes down, and then a server with what its disks had in their caches: the leg that has every acknowledged write becomes the source', () => {
+    const life = attached({ storage: 2 })
+    life.cached = true
+    life.all(['write', 0], ['head down', 0], ['server loses its power, and what its disks had in their caches', 0], ['server up', 0], 'manager puts servers right', ['head up', 0]).rounds(20)
+    expect([...life.world.legs.values()].map((leg) => leg.blocks[0])).to.deep.equal([life.world.acked[0]?.[0], life.world.acked[0]?.[0]])
+    life.heal()
+  })
+
   it('the only good server loses its power in the middle of a copy: the copy begins again', () => {
     const life = attached({ storage: 2 }).all(['server down', 1])
     life.cached = true

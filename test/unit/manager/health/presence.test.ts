@@ -33,6 +33,18 @@ describe('who is alive', () => {
     expect(presence.changes(5000)).to.deep.equal([{ host: 'st1', online: true }])
   })
 
+  it('is proved by a host\'s own word alone, not by what is expected, presumed or said by an unknown start of it', () => {
+    const presence = createPresence()
+    presence.expect('st1', 0)
+    presence.changes(0)
+    presence.presume(100)
+    presence.stirs('st1', 200)
+    expect([presence.lastHeard('st1'), presence.proved('st1')]).to.deep.equal([200, undefined])
+    presence.heard('st1', 300)
+    presence.stirs('st1', 400)
+    expect([presence.lastHeard('st1'), presence.proved('st1')]).to.deep.equal([400, 300])
+  })
+
   it('is presumed of those that were online when nobody listened for a while, and of no others', () => {
     const presence = createPresence()
     presence.heard('gone', 0)

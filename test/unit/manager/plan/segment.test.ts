@@ -52,15 +52,22 @@ describe('a leg whose disk does not answer its server', () => {
 
 describe('after a head went down without detaching', () => {
   it('one in-sync leg is the source and the others are copied to', () => {
-    expect(chooseSource([leg('st1', 'insync'), leg('st2', 'insync'), leg('st3', 'stale')], () => true)).to.deep.equal({ source: 'extent of st1', others: ['extent of st2'] })
+    expect(chooseSource([leg('st1', 'insync'), leg('st2', 'insync'), leg('st3', 'stale')], () => true, () => false)).to.deep.equal({ source: 'extent of st1', others: ['extent of st2'] })
   })
 
   it('the source is on a server that answers', () => {
-    expect(chooseSource([leg('st1', 'insync'), leg('st2', 'insync')], (each) => each.host === 'st2')?.source).to.equal('extent of st2')
+    expect(chooseSource([leg('st1', 'insync'), leg('st2', 'insync')], (each) => each.host === 'st2', () => false)?.source).to.equal('extent of st2')
+  })
+
+  it('the source is not in doubt where another is not, though that can\'t be reached; where all are, it is on a server that answers', () => {
+    const both = [leg('st1', 'insync'), leg('st2', 'insync')]
+    expect(chooseSource(both, () => true, (each) => each.host === 'st1')).to.deep.equal({ source: 'extent of st2', others: ['extent of st1'] })
+    expect(chooseSource(both, (each) => each.host === 'st1', (each) => each.host === 'st1')?.source).to.equal('extent of st2')
+    expect(chooseSource(both, (each) => each.host === 'st2', () => true)?.source).to.equal('extent of st2')
   })
 
   it('a single in-sync leg has nothing to be equalised with', () => {
-    expect(chooseSource([leg('st1', 'insync'), leg('st2', 'syncing')], () => true)).to.equal(undefined)
+    expect(chooseSource([leg('st1', 'insync'), leg('st2', 'syncing')], () => true, () => false)).to.equal(undefined)
   })
 })
 

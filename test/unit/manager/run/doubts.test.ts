@@ -2,10 +2,12 @@ import { expect } from 'chai'
 import { must } from '../../../../lib/assert.js'
 import { ourProtocols } from '../../../../lib/wire/protocol.js'
 import { hostRegister } from '../../../../manager/api/hosts.js'
+import type { Cluster } from '../../../../manager/run/cluster.js'
 import { loadFacts } from '../../../../manager/run/facts.js'
 import type { VolumeFacts } from '../../../../manager/run/facts.js'
 import { noteSeen, upTurn } from '../../../../manager/run/up.js'
 import { volumeTurn } from '../../../../manager/run/volume-turn.js'
+import type { HostRow } from '../../../../manager/state/rows.js'
 import { allHosts } from '../../../../manager/store/hosts.js'
 import { extentsOf, volumeById } from '../../../../manager/store/volumes.js'
 import { startManager } from '../../../support/manager.js'
@@ -27,9 +29,9 @@ describe('a leg whose server was started anew', function () {
   })
   afterEach(() => rig.stop())
 
+  const register = (host: HostRow, cluster: Cluster): Promise<unknown> => hostRegister(cluster, { ...host, bootId: 'another', roles: [...host.roles], dataAddresses: [...host.dataAddresses], disks: [], protocols: ourProtocols })
   async function bootSecond(): Promise<void> {
-    const host = must((await allHosts(rig.db)).find((each) => each.name === server), 'its server')
-    await hostRegister(rig.cluster, { ...host, bootId: 'another', roles: [...host.roles], dataAddresses: [...host.dataAddresses], disks: [], protocols: ourProtocols })
+    await register(must((await allHosts(rig.db)).find((each) => each.name === server), 'its server'), rig.cluster)
   }
 
   it('is in doubt while its volume is in use', async () => {
@@ -65,6 +67,33 @@ describe('a leg whose server was started anew', function () {
     expect(await legs()).to.deep.equal(['insync', 'syncing, in doubt'])
     await volumeTurn(rig.cluster, id, 0)
     expect(await legs()).to.deep.equal(['insync', 'stale'])
+  })
+
+  it('is copied to, and not copied from, when its head was lost as well', async () => {
+    const [first] = await extentsOf(rig.db, id)
+    await rig.db.tx(async (tx) => {
+      await tx.run(`update extents set doubt = 1 where id = ?`, [first?.id ?? ''])
+      await tx.run(`update hosts set boot_id = 'another' where name = 'hd1'`)
+    })
+    await volumeTurn(rig.cluster, id, 0)
+    expect(await legs()).to.deep.equal(['syncing', 'insync'])
+  })
+
+  it('is not copied from when its server says only after its head that it was started anew', async () => {
+    const { cluster } = rig
+    const [first, other] = await extentsOf(rig.db, id)
+    const host = must((await allHosts(rig.db)).find((each) => each.name === first?.host), 'its server')
+    let [nowMs, looks] = [cluster.clock.monoMs(), 0]
+    const clock: Cluster['clock'] = { ...cluster.clock, monoMs: () => nowMs, sleep: async (ms) => {
+      nowMs += ms
+      looks += 1
+      if (looks === 2) cluster.presence.heard(other?.host ?? '', nowMs)
+      if (looks === 3) await register(host, { ...cluster, clock })
+    } }
+    nowMs += 100 // since both servers were heard
+    await rig.db.tx(async (tx) => { await tx.run(`update hosts set boot_id = 'another' where name = 'hd1'`) })
+    await volumeTurn({ ...cluster, clock }, id, 0)
+    expect([await legs(), looks]).to.deep.equal([['syncing', 'insync'], 3])
   })
 
   it('is in sync at the end of a copy to it that was begun since', async () => {
