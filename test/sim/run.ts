@@ -119,9 +119,9 @@ export async function converge(world: World): Promise<void> {
   await until(world, CLEAN_MS, 'nothing is left', () => leftovers(world)[0])
 }
 
-/** A call that was under way when its link was cut is waited for: until then its host may count as silent. */
+/** A call that was under way when its link was cut is waited for: until then its host may count as silent, also the server of an only leg. */
 function notHeardYet(world: World, thrown: unknown): Promise<void> {
-  if (!(thrown instanceof Fault) || thrown.fault !== 'host offline') throw thrown
+  if (!(thrown instanceof Fault) || (thrown.fault !== 'host offline' && thrown.fault !== 'data unavailable')) throw thrown
   return world.timeline.sleep(3000)
 }
 

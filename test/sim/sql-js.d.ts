@@ -4,7 +4,8 @@ declare module 'sql.js' {
   export interface Statement {
     bind(values: readonly Value[]): boolean
     step(): boolean
-    getAsObject(): Record<string, Value>
+    getColumnNames(): string[]
+    get(): Value[]
     reset(): void
   }
   export interface Database {
