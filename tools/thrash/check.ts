@@ -22,8 +22,9 @@ export interface Back {
 }
 
 /**
- * Until all hosts are heard, all volumes are up (`full` when the product can repair), and no request of a writer waits. Throws LabError
- * with what is missing; a request that goes on waiting while everything is told to be well is not borne for long.
+ * Until all hosts are heard, all volumes are up (`full` when the product can repair), and no request of a writer waits. A volume whose
+ * writer ended with its head is written again as soon as it is up, while copies go on. Throws LabError with what is missing; a request
+ * that goes on waiting while everything is told to be well is not borne for long.
  */
 export async function waitBack(lab: Lab, volumes: readonly ThrashedVolume[], { repair, patience, told }: Back): Promise<void> {
   let tellAt = performance.now() + TELL_MS
@@ -33,6 +34,7 @@ export async function waitBack(lab: Lab, volumes: readonly ThrashedVolume[], { r
   do {
     let stuck: readonly string[] = []
     try {
+      await Promise.all(volumes.filter((volume) => !volume.isWriting).map((volume) => writeAgain(lab, volume)))
       missing = await notBack(lab, volumes, repair)
       if (missing.length === 0) stuck = volumes.filter((volume) => volume.waitsMs > 0).map(tellWaiting)
       if (missing.length === 0 && stuck.length === 0) return
@@ -56,11 +58,18 @@ function tellWaiting(volume: ThrashedVolume): string {
   return `${volume.name} on ${volume.head}: a request waits since ${(volume.waitsMs / 1000).toFixed(1)} s`
 }
 
+async function writeAgain(lab: Lab, volume: ThrashedVolume): Promise<void> {
+  const view = await volume.show()
+  if ((await notUp(lab, view, volume.head, false)).length > 0) return
+  volume.head = view.head
+  await volume.start()
+}
+
 async function notBack(lab: Lab, volumes: readonly ThrashedVolume[], repair: boolean): Promise<readonly string[]> {
   const [hosts, verdict, views] = await Promise.all([ask(lab, 'hostList', {}), repair ? ask(lab, 'status', {}) : undefined, Promise.all(volumes.map((volume) => volume.show()))])
   const missing = hosts.filter((host) => host.state !== 'online').map((host) => `${host.name} is ${host.state}`)
   const there = await Promise.all(views.map((view, index) => notUp(lab, view, volumes[index]?.head ?? '', repair)))
-  missing.push(...there.flat())
+  missing.push(...there.flat(), ...volumes.filter((volume) => !volume.isWriting).map((volume) => `${volume.name} is not written yet`))
   if (missing.length > 0) return missing
   for (const [index, volume] of volumes.entries()) volume.head = views[index]?.head ?? volume.head
   if (verdict === undefined || verdict.verdict === 'healthy') return []

@@ -221,7 +221,6 @@ class Run {
     const healed = performance.now()
     await waitBack(this.#lab, this.#volumes, { ...this.#options, told: (text) => { say(`  ${text}`) } })
     const back = performance.now()
-    await Promise.all(this.#volumes.map((volume) => volume.start()))
     await waitWriting(this.#volumes)
     for (const [what, ms] of [['healing', healed - from], ['until all is back and full', back - healed], ['until all write', performance.now() - back]] as const) this.tally.spend(what, ms)
     say(`  all is healed after ${((healed - from) / 1000).toFixed(1)} s, back and full after ${((back - from) / 1000).toFixed(1)} s, written after ${((performance.now() - from) / 1000).toFixed(1)} s`)

@@ -77,6 +77,8 @@ export class ThrashedVolume {
     return ask(this.#lab, 'volumeShow', { volume: this.name })
   }
 
+  get isWriting(): boolean { return this.#running !== undefined }
+
   get chunks(): readonly number[] { return chunksOf(this.#blocks, this.#segmentBlocks) }
 
   /** How long its oldest request waits by now, ms; 0 when none waits for long. */
