@@ -28,8 +28,8 @@ export async function startWriter(lab: Lab, host: string, path: string, blocks =
   done.catch(() => undefined)
   const begun = lab.exec(host, ['sh', '-c', `until [ -e ${underWay(stopFile)} ]; do sleep 0.05; done; rm ${underWay(stopFile)}`], { timeoutMs: BEGIN_MS })
   begun.catch(() => undefined) // the writer's own end tells more
-  const { code } = await Promise.race([begun, done])
-  if (code !== 0) throw new LabError(`the writer on ${host} was not under way after ${BEGIN_MS} ms`)
+  const { code, stderr } = await Promise.race([begun, done])
+  if (code !== 0) throw new LabError(`the writer of ${path} on ${host} ended, or was not under way within ${BEGIN_MS} ms: ${stderr.trim()}`)
   return {
     async stop() {
       await lab.must(host, ['touch', stopFile])
