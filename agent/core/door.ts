@@ -129,7 +129,7 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
     order(m.ensureExtents, () => 'extents', (params, stillMine) => storage().ensureExtents(params.extents, params.chap, stillMine, madeAt(params))),
     // Overwriting takes minutes, and what is wanted elsewhere meanwhile must not wait for it; the role keeps the two apart.
     order(m.removeExtents, ({ extents }) => `removal of ${extents.map((each) => each.extent).sort()[0] ?? 'nothing'}`, async ({ extents }, stillMine) => { await storage().removeExtents(extents, stillMine); return {} }),
-    order(m.banInitiator, ({ initiator }) => `initiator ${initiator}`, async (params, stillMine) => { await storage().banInitiator(params.initiator, stillMine, madeAt(params)); return {} }),
+    order(m.banInitiator, ({ initiator }) => `initiator ${initiator}`, async (params, stillMine) => { await storage().banInitiator(params.initiator, stillMine, madeAt(params)); return { bootId: options.bootId } }),
     order(m.attachVolume, ({ volume }) => `volume ${volume.volume}`, ({ volume }, stillMine) => head().attachVolume(volume, stillMine), ({ volume }) => { head().heed?.(volume) }),
     order(m.mendVolume, ({ volume }) => `volume ${volume}`, (params, stillMine) => head().mendVolume(params, stillMine)),
     order(m.detachVolume, ({ volume }) => `volume ${volume}`, async (params, stillMine) => { await head().detachVolume(params, stillMine); return {} }),

@@ -246,7 +246,8 @@ export const agentMethods = {
     record({ ...header, extents: list(record({ extent: id, disk: id })) }), done),
   banInitiator: method('agent.initiator.ban',
     'Removes an initiator from every export and ends its session. Answers only when it is certain that it can write no more',
-    record({ ...header, ...numbered, initiator: iqn }), done),
+    /** `bootId`: of the start that confirms. One that the manager does not know yet may have lost what was in its disks' caches. */
+    record({ ...header, ...numbered, initiator: iqn }), record({ bootId: optional(text({ min: 1, max: 64 })) })),
   attachVolume: method('agent.volume.attach',
     'Makes the volume exist on this head exactly as said, or changes its layout while it is in use', record({ ...header, volume: volumeWanted }), volumeSeen),
   mendVolume: method('agent.volume.mend',

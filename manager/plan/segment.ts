@@ -45,6 +45,16 @@ export function decideLoss(legs: readonly LegFacts[], lost: (leg: LegFacts) => s
 }
 
 /**
+ * A head is shut out: legs leave whose servers did not confirm that. A leg in doubt takes nobody's place who is not: where none but such
+ * legs are confirmed and another one may have what they lost, it is waited for.
+ */
+export function decideShutOut(legs: readonly LegFacts[], refusal: (leg: LegFacts) => string | undefined, doubted: (leg: LegFacts) => boolean): LossDecision {
+  const sure = legs.filter((leg) => leg.state === 'insync' && !doubted(leg))
+  if (sure.length > 0 && sure.every((leg) => refusal(leg) !== undefined)) return decideLoss(legs, (leg) => refusal(leg) ?? (doubted(leg) ? 'it was started anew, and its disks may have lost what others have' : undefined))
+  return decideLoss(legs, refusal)
+}
+
+/**
  * A disk that does not answer its own server holds up every write to its legs, for some 11 s each time before the head can tell, and
  * whatever is copied from there. So its legs leave as soon as the server says so, wherever a good one stands that can be reached.
  */

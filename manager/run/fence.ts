@@ -1,12 +1,14 @@
 /**
  * Shutting out a head that can't be asked (design rule 3): every reachable server of a leg in use removes its initiator, ends its
  * session and confirms. Legs whose servers do not confirm are committed stale first; where none confirms, nothing is changed. Because
- * the old head acknowledges a write only when every leg of its table took it, one confirmed in-sync leg per segment is enough.
+ * the old head acknowledges a write only when every leg of its table took it, one confirmed in-sync leg per segment is enough, if its
+ * server has not been started anew since.
  */
 import { agentMethods } from '../../lib/wire/agent.js'
 import { Fault, messageOf } from '../../lib/faults.js'
 import { sinceOfOthers } from '../plan/changed.js'
-import { decideLoss, chooseSource } from '../plan/segment.js'
+import { chooseSource, decideShutOut } from '../plan/segment.js'
+import type { LossDecision } from '../plan/segment.js'
 import { legAfter } from '../state/leg.js'
 import { findHost } from '../store/hosts.js'
 import { finishRequest, openRequestAbout } from '../store/requests.js'
@@ -54,7 +56,8 @@ async function shutOut(cluster: Cluster, facts: VolumeFacts, initiator: string):
       return
     }
     try {
-      await cluster.agents.call(host, agentMethods.banInitiator, { initiator, order: cluster.nextOrder() }, { timeoutMs: 15_000 })
+      const { bootId } = await cluster.agents.call(host, agentMethods.banInitiator, { initiator, order: cluster.nextOrder() }, { timeoutMs: 15_000 })
+      if (bootId !== undefined && bootId !== host.bootId) refusals.set(name, 'it was started anew, and has not told of it yet')
     } catch (thrown) {
       if (thrown instanceof Fault && thrown.fault === 'stale epoch') throw thrown
       refusals.set(name, messageOf(thrown))
@@ -70,8 +73,9 @@ async function admit(cluster: Cluster, tx: ChangeTx, { volume }: VolumeFacts, re
   const [segments, extents] = [await segmentsOf(tx, volume.id), await extentsOf(tx, volume.id)]
   const facts = segmentFacts({ segments, extents })
   const doubted = new Set(extents.filter((extent) => extent.doubt).map((extent) => extent.id))
+  const lossOf = ({ legs }: typeof facts[number]): LossDecision => decideShutOut(legs, (leg) => refusals.get(leg.host), (leg) => doubted.has(leg.extent))
   for (const segment of facts) {
-    const loss = decideLoss(segment.legs, (leg) => refusals.get(leg.host))
+    const loss = lossOf(segment)
     if (loss.kind === 'unavailable') return new Fault('data unavailable', `Cannot shut ${volume.head} out of volume ${volume.name}: segment ${segment.index}: no server of an in-sync leg confirms (${loss.reason})`)
   }
   const reachable = await reachability(cluster, tx)
@@ -79,7 +83,7 @@ async function admit(cluster: Cluster, tx: ChangeTx, { volume }: VolumeFacts, re
   if (now.settled === 0) await forgetChanges(tx, volume.id)
   let copies = 0
   for (const segment of facts) {
-    const loss = decideLoss(segment.legs, (leg) => refusals.get(leg.host))
+    const loss = lossOf(segment)
     if (loss.kind === 'drop') await commitStale(cluster, tx, { volume, extents }, segment, loss.extents, loss.extents.map((id) => extents.find((each) => each.id === id)?.host ?? '').map((host) => `${host}: ${refusals.get(host) ?? ''}`).join('; '), { trusted: false })
     const left = segment.legs.filter((leg) => loss.kind !== 'drop' || !loss.extents.includes(leg.extent))
     const others = sinceOfOthers(extents, segment.index, since)

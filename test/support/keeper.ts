@@ -12,7 +12,7 @@ import { planRepair } from '../../manager/plan/repair.js'
 import type { RepairPlan } from '../../manager/plan/repair.js'
 import { scheduleCopies } from '../../manager/plan/schedule.js'
 import type { CopyWish } from '../../manager/plan/schedule.js'
-import { chooseSource, decideLoss } from '../../manager/plan/segment.js'
+import { chooseSource, decideLoss, decideShutOut } from '../../manager/plan/segment.js'
 import { segmentFacts, serversInUse, volumeWanted } from '../../manager/run/facts.js'
 import { placeOf } from '../../manager/run/repair.js'
 import type { ExtentRow, VolumeRow } from '../../manager/state/rows.js'
@@ -125,8 +125,8 @@ export class Keeper extends Records {
     else this.#upTurn()
   }
 
-  #stale(lost: Lost, how?: { readonly trusted: boolean }): string | undefined {
-    const decisions = segmentFacts(this.facts()).map((segment) => ({ segment, loss: decideLoss(segment.legs, (leg) => lost(this.extent(leg.extent))) }))
+  #stale(lost: Lost, how?: { readonly trusted: boolean }, decide: typeof decideShutOut = decideLoss): string | undefined {
+    const decisions = segmentFacts(this.facts()).map((segment) => ({ segment, loss: decide(segment.legs, (leg) => lost(this.extent(leg.extent)), (leg) => this.extent(leg.extent).doubt) }))
     const dead = decisions.find(({ loss }) => loss.kind === 'unavailable')
     if (dead?.loss.kind === 'unavailable') return dead.loss.reason
     for (const { segment, loss } of decisions) if (loss.kind === 'drop') this.#commitStale(segment.index, loss.extents, how)
@@ -374,6 +374,7 @@ export class Keeper extends Records {
     const refusals = new Map<string, string>()
     for (const host of serversInUse(this.facts())) {
       if (!this.online(host) || !this.world.answers(host)) refusals.set(host, 'offline')
+      else if (this.hosts.get(host)?.bootId !== String(this.world.host(host).boot)) refusals.set(host, 'started anew')
       else for (const leg of this.world.legsOn(host)) if (leg.admits === this.volume.head) leg.admits = ''
     }
     this.bans = refusals
@@ -382,7 +383,7 @@ export class Keeper extends Records {
   #admit(refusals: ReadonlyMap<string, string>): void {
     this.bans = undefined
     const since = this.sinceNow()
-    const refused = this.#stale((extent) => refusals.get(extent.host), { trusted: false })
+    const refused = this.#stale((extent) => refusals.get(extent.host), { trusted: false }, decideShutOut)
     if (refused !== undefined) {
       Object.assign(this.volume, { phase: 'attached', nextHead: '' })
       this.pushAll()

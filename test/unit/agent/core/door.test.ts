@@ -142,7 +142,7 @@ describe('the agent\'s door', () => {
 
   it('reads an order of a newer release, whose new members it does not know', async () => {
     const { call } = await door()
-    expect(await call('agent.initiator.ban', { epoch: 1, op: 'op-1', initiator: 'iqn.h1', hurry: true })).to.deep.equal({ answer: {} })
+    expect(await call('agent.initiator.ban', { epoch: 1, op: 'op-1', initiator: 'iqn.h1', hurry: true })).to.deep.equal({ answer: { bootId: 'boot' } })
   })
 
   it('names a method that it does not have', async () => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { chooseSource, decideLoss, decideSilent, tableOrder } from '../../../../manager/plan/segment.js'
+import { chooseSource, decideLoss, decideShutOut, decideSilent, tableOrder } from '../../../../manager/plan/segment.js'
 import type { LegFacts } from '../../../../manager/plan/segment.js'
 import { legStates } from '../../../../lib/model.js'
 
@@ -33,6 +33,25 @@ describe('a lost leg', () => {
       const left = legs.filter((each) => each.state === 'insync' && !decision.extents.includes(each.extent))
       expect(left.length).to.equal(decision.remaining).and.to.be.greaterThan(0)
     }))
+  })
+})
+
+describe('when a head is shut out', () => {
+  const both = [leg('st1', 'insync'), leg('st2', 'insync')]
+  const of = (...hosts: readonly string[]) => (each: LegFacts): boolean => hosts.includes(each.host)
+  const refused = (...hosts: readonly string[]) => (each: LegFacts): string | undefined => (hosts.includes(each.host) ? 'offline' : undefined)
+  it('legs leave whose servers do not confirm it', () => {
+    expect(decideShutOut(both, refused('st2'), of())).to.deep.equal({ kind: 'drop', extents: ['extent of st2'], remaining: 1 })
+    expect(decideShutOut(both, refused(), of('st1')).kind).to.equal('nothing lost')
+  })
+
+  it('one in doubt takes nobody\'s place who is not: another is waited for that may have what it lost', () => {
+    expect(decideShutOut(both, refused('st2'), of('st1'))).to.deep.equal({ kind: 'unavailable', reason: 'st1: it was started anew, and its disks may have lost what others have; st2: offline' })
+    expect(decideShutOut([...both, leg('st3', 'insync')], refused('st2'), of('st1'))).to.deep.equal({ kind: 'drop', extents: ['extent of st2'], remaining: 2 })
+  })
+
+  it('where all are in doubt those stay that confirm it', () => {
+    expect(decideShutOut(both, refused('st2'), of('st1', 'st2'))).to.deep.equal({ kind: 'drop', extents: ['extent of st2'], remaining: 1 })
   })
 })
 

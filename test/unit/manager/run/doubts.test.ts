@@ -1,5 +1,7 @@
 import { expect } from 'chai'
 import { must } from '../../../../lib/assert.js'
+import { Fault } from '../../../../lib/faults.js'
+import { agentMethods } from '../../../../lib/wire/agent.js'
 import { ourProtocols } from '../../../../lib/wire/protocol.js'
 import { hostRegister } from '../../../../manager/api/hosts.js'
 import type { Cluster } from '../../../../manager/run/cluster.js'
@@ -94,6 +96,29 @@ describe('a leg whose server was started anew', function () {
     await rig.db.tx(async (tx) => { await tx.run(`update hosts set boot_id = 'another' where name = 'hd1'`) })
     await volumeTurn({ ...cluster, clock }, id, 0)
     expect([await legs(), looks]).to.deep.equal([['syncing', 'insync'], 3])
+  })
+
+  it('is not taken for the truth where its head is shut out before its server has told that', async () => {
+    const { agents } = rig.cluster
+    const call = agents.call.bind(agents)
+    const confirmed = new Set([server])
+    Object.assign(agents, {
+      call: (...args: Parameters<typeof call>) => {
+        const [host, method] = args
+        if (method.name !== agentMethods.banInitiator.name) return call(...args)
+        return confirmed.has(host.name) ? Promise.resolve({ bootId: host.name === server ? 'another' : host.bootId }) : Promise.reject(new Fault('host offline', `${host.name} did not answer`))
+      },
+    })
+    const fence = async (): Promise<string> => {
+      await rig.db.tx(async (tx) => { await tx.run(`update volumes set phase = 'fencing' where id = ?`, [id]) })
+      await volumeTurn(rig.cluster, id, 0)
+      return must(await volumeById(rig.db, id), 'the volume').phase
+    }
+    expect([await fence(), await legs()]).to.deep.equal(['fencing', ['insync', 'insync']]) // nobody waits for it, so it is tried again
+    await bootSecond() // which the other's server has not confirmed, and this one's disks may have lost what that has
+    expect([await fence(), await legs()]).to.deep.equal(['fencing', ['insync', 'insync, in doubt']])
+    for (const host of await allHosts(rig.db)) confirmed.add(host.name)
+    expect([await fence(), await legs()]).to.deep.equal(['detached', ['insync', 'stale']]) // its copy has no head yet
   })
 
   it('is in sync at the end of a copy to it that was begun since', async () => {
