@@ -52,6 +52,9 @@ interface Field {
   readonly raid: DmRaid
   /** The extent of its LUN on st2. */
   readonly raidExtent: string
+  /** What is copied in turn with the others, and what has to make room for that. */
+  readonly copied: string
+  readonly others: readonly string[]
 }
 
 const RAW = 'raw LUN'
@@ -64,20 +67,20 @@ const RAID = 'dm-raid, 2 LUNs'
  */
 async function field(lab: Lab): Promise<Field> {
   const drbd = await startDrbd(lab, ['st1', 'st2'], (BigInt(MEBIBYTES) + 8n) * MIB)
-  const ours = async (name: string, head: string, legs: number, on: readonly string[]): Promise<string> => (await makeVolume(lab, name, { legs, head, mebibytes: MEBIBYTES, on })).device
-  const remote = [await ours('remote2', 'hd1', 2, ['st2']), await ours('remote3', 'hd1', 3, [])]
-  const local = [await ours('local2', 'st1', 2, ['st1', 'st2']), await ours('local3', 'st1', 3, [])]
+  const ours = (name: string, head: string, legs: number, on: readonly string[]): Promise<VolumeView> => makeVolume(lab, name, { legs, head, mebibytes: MEBIBYTES, on })
+  const [remote2, remote3] = [await ours('remote2', 'hd1', 2, ['st2']), await ours('remote3', 'hd1', 3, [])]
+  const [local2, local3] = [await ours('local2', 'st1', 2, ['st1', 'st2']), await ours('local3', 'st1', 3, [])]
   const bare: VolumeView[] = []
   for (const [name, on] of [['bare1', 'st3'], ['bare2', 'st2'], ['bare3', 'st3']] as const) bare.push(await makeVolume(lab, name, { legs: 1, head: 'hd2', mebibytes: MEBIBYTES, on: [on], remembers: false }))
   await lab.service('hd2', 'stop')
   const [raw = '', ...luns] = await Promise.all(bare.map((view) => bareLun(lab, view)))
   const raid = await startRaid(lab, 'hd2', [luns[1] ?? '', luns[0] ?? ''], MEBIBYTES)
   return {
-    drbd, raid, raidExtent: bare[1]?.segments[0]?.legs[0]?.extent ?? '',
+    drbd, raid, raidExtent: bare[1]?.segments[0]?.legs[0]?.extent ?? '', copied: remote2.name, others: [remote3.name, local2.name, local3.name],
     all: [
-      { name: RAW, host: 'hd2', device: raw, base: RAW }, { name: '2 remote legs', host: 'hd1', device: remote[0] ?? '', base: RAW }, { name: '3 remote legs', host: 'hd1', device: remote[1] ?? '', base: RAW },
+      { name: RAW, host: 'hd2', device: raw, base: RAW }, { name: '2 remote legs', host: 'hd1', device: remote2.device, base: RAW }, { name: '3 remote legs', host: 'hd1', device: remote3.device, base: RAW },
       { name: RAID, host: 'hd2', device: raid.device, base: RAW }, { name: DRBD, host: 'st1', device: drbd.device, base: DRBD },
-      { name: '2 legs, 1 local', host: 'st1', device: local[0] ?? '', base: DRBD }, { name: '3 legs, 1 local', host: 'st1', device: local[1] ?? '', base: DRBD },
+      { name: '2 legs, 1 local', host: 'st1', device: local2.device, base: DRBD }, { name: '3 legs, 1 local', host: 'st1', device: local3.device, base: DRBD },
     ],
   }
 }
@@ -116,12 +119,19 @@ async function full(lab: Lab): Promise<void> {
   await waitFor('no job is under way', async () => (await lab.json<StatusView>(['status'])).jobs.length, (jobs) => jobs === 0)
 }
 
-/** open-iscsi gives a target up that refuses it once, as a server does that has just started: whoever uses its sessions logs in again. Gives the disk of this LUN. */
+/**
+ * After its server was started anew nobody is let in at a leg before its head is there to be told of what may be lost, and open-iscsi gives
+ * up a target that refused it once. So the agent of this head works for a moment; the devices that it makes over its LUNs nobody uses. Gives the disk of this LUN.
+ */
 async function loggedInAgain(lab: Lab, host: string, extent: string): Promise<string> {
-  return waitFor(`${host} has its LUN again`, async () => {
-    await lab.exec(host, ['bash', '-c', 'for d in /sys/class/iscsi_session/session*; do [ "$(<$d/state)" = LOGGED_IN ] || iscsiadm -m session -r ${d##*session} --logout; done; iscsiadm -m node --login'])
-    return scsiDiskOf(lab, host, extent)
-  }, (disk) => disk !== '', { everyMs: 1000 })
+  await lab.service(host, 'start')
+  const readable = async (disk: string): Promise<boolean> => disk !== '' && (await lab.exec(host, ['dd', `if=${disk}`, 'of=/dev/null', 'bs=4k', 'count=1', 'iflag=direct'])).code === 0
+  const disk = await waitFor(`${host} has its LUN again`, async () => { // until then the disk of the session that died may be there still
+    const found = await scsiDiskOf(lab, host, extent)
+    return await readable(found) ? found : ''
+  }, (found) => found !== '', { everyMs: 1000 })
+  await lab.service(host, 'stop')
+  return disk
 }
 
 const degradedJobs = [randomWrite(1), randomWrite(16), randomRead(16)]
@@ -147,15 +157,15 @@ async function powerFailure(lab: Lab, { all, drbd, raid, raidExtent }: Field, ro
 }
 
 /** MiB/s of a leg's copy, all of it written, nobody else at work. */
-async function copies(lab: Lab, { drbd, raid }: Field, into: Figures): Promise<void> {
+async function copies(lab: Lab, { drbd, raid, copied }: Field, into: Figures): Promise<void> {
   into.add('copy', DRBD, MEBIBYTES / await drbd.copyAll())
   into.add('copy', RAID, raid.mebibytes / await raid.copyAll())
-  const segment = (await lab.json<VolumeView>(['volume', 'show', 'remote2'])).segments[0]
+  const segment = (await lab.json<VolumeView>(['volume', 'show', copied])).segments[0]
   const leg = segment?.legs[1]
   const disk = `${leg?.host ?? ''}:${leg?.device ?? ''}`
   const known = await lastEvent(lab)
   await lab.json(['disk', 'fail', disk])
-  const rates = await waitFor('the leg is made anew', () => copyRates(lab, 'remote2', known, segment?.bytes ?? 0n), (found) => found.length > 0)
+  const rates = await waitFor('the leg is made anew', () => copyRates(lab, copied, known, segment?.bytes ?? 0n), (found) => found.length > 0)
   await full(lab)
   for (const value of rates) into.add('copy', '2 remote legs', value)
   await lab.json(['disk', 'use', disk])
@@ -206,7 +216,7 @@ export async function peersBench({ dist, rounds, seconds, repeats, conditions }:
       await powerFailure(lab, cast, round, seconds, into)
       console.log(`power failures: ${round + 1} of ${repeats}`)
     }
-    for (const name of ['remote3', 'local2', 'local3']) {
+    for (const name of cast.others) {
       await lab.json(['volume', 'detach', name])
       await lab.json(['volume', 'delete', name])
     }
