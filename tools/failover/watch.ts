@@ -57,7 +57,11 @@ export class Watch {
       const active = last.filter((each) => each?.state === 'active')
       const [first] = active
       const known = first?.managers.filter((each) => each.state !== 'gone').length
-      if (first && active.length === 1 && known === this.#clients.length && first.hostsOnline === first.hosts && last.every((each) => each === first || each?.state === 'standby')) return first
+      if (first && active.length === 1 && known === this.#clients.length && first.hostsOnline === first.hosts && last.every((each) => each === first || each?.state === 'standby')) {
+        const known = performance.now()
+        while (performance.now() < until && (this.#served.at(-1) ?? 0) < known) await pause(EVERY_MS) // else the end of this trouble's gap would count for the next one
+        return first
+      }
       await pause(EVERY_MS)
     }
     throw new Error(`within ${SETTLE_MS / 1000} s the managers did not settle: ${last.map((each) => (each ? `${each.name} ${each.state}, epoch ${each.epoch}, ${each.hostsOnline} of ${each.hosts} hosts` : 'no answer')).join('; ')}`)
