@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { spawnSync } from 'node:child_process'
 import { mkdir, mkdtemp, open, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -38,85 +39,104 @@ describe('a sector of a lease', () => {
   })
 })
 
-describe('a lease on a file or a device', function () {
-  this.timeout(30_000) // real writes, on a disk that may be busy
-  let dir: string
-  let path: string
-  let clock: TurnedClock
-  const open2 = (): Promise<LeaseStore> => openDeviceLease(path, { clock, ioMs: 500 })
-  const opened: LeaseStore[] = []
-  const store = async (): Promise<LeaseStore> => {
-    const made = await open2()
-    opened.push(made)
-    return made
-  }
-  /** Disk work is real and takes what it takes; time goes on only when all that are under way wait for it, or have ended. */
-  async function turned<T>(works: readonly Promise<T>[]): Promise<readonly T[]> {
-    let over = 0
-    for (const work of works) void work.finally(() => { over += 1 }).catch(() => undefined)
-    while (over < works.length) {
-      await new Promise((resolve) => setImmediate(resolve))
-      if (clock.sleepers > 0 && clock.sleepers + over === works.length) await clock.turn(1000)
+/** What a lease lies on: an image, or a real block device over one. Undefined where this machine lets nobody make one. */
+function loopOver(image: string, sectorBytes: number): string | undefined {
+  const made = spawnSync('losetup', ['--find', '--show', '--sector-size', String(sectorBytes), image], { encoding: 'utf8' })
+  return made.status === 0 ? made.stdout.trim() : undefined
+}
+
+for (const [kind, sectorBytes] of [['a file', 0], ['a disk with sectors of 512 bytes', 512], ['a disk with sectors of 4096 bytes', 4096]] as const) {
+  describe(`a lease on ${kind}`, function () {
+    this.timeout(30_000) // real writes, on a disk that may be busy
+    let dir: string
+    let image: string
+    let path = ''
+    let clock: TurnedClock
+    const open2 = (): Promise<LeaseStore> => openDeviceLease(path, { clock, ioMs: 500 })
+    const opened: LeaseStore[] = []
+    const store = async (): Promise<LeaseStore> => {
+      const made = await open2()
+      opened.push(made)
+      return made
     }
-    return Promise.all(works)
-  }
-  const refusal = async (): Promise<string> => open2().then(() => 'taken', (thrown: unknown) => (thrown instanceof LeaseStoreError ? thrown.message : String(thrown)))
+    /** Disk work is real and takes what it takes; time goes on only when all that are under way wait for it, or have ended. */
+    async function turned<T>(works: readonly Promise<T>[]): Promise<readonly T[]> {
+      let over = 0
+      for (const work of works) void work.finally(() => { over += 1 }).catch(() => undefined)
+      while (over < works.length) {
+        await new Promise((resolve) => setImmediate(resolve))
+        if (clock.sleepers > 0 && clock.sleepers + over === works.length) await clock.turn(1000)
+      }
+      return Promise.all(works)
+    }
+    const refusal = async (): Promise<string> => open2().then(() => 'taken', (thrown: unknown) => (thrown instanceof LeaseStoreError ? thrown.message : String(thrown)))
+    async function resize(bytes: number): Promise<void> {
+      await truncate(image, bytes)
+      if (sectorBytes > 0) expect(spawnSync('losetup', ['--set-capacity', path]).status).to.equal(0)
+    }
 
-  beforeEach(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'vsky-device-'))
-    path = join(dir, 'lease')
-    clock = new TurnedClock()
-    await writeFile(path, '')
-    await truncate(path, 1024 * 1024)
-  })
-  afterEach(async () => {
-    for (const each of opened.splice(0)) await each.close()
-    await rm(dir, { recursive: true })
-  })
+    beforeEach(async function () {
+      dir = await mkdtemp(join(tmpdir(), 'vsky-device-'))
+      image = join(dir, 'lease')
+      clock = new TurnedClock()
+      await writeFile(image, '')
+      await truncate(image, 1024 * 1024)
+      const device = sectorBytes > 0 ? loopOver(image, sectorBytes) : image
+      if (device === undefined) this.skip()
+      path = device
+    })
+    afterEach(async () => {
+      for (const each of opened.splice(0)) await each.close()
+      if (path.startsWith('/dev/loop')) spawnSync('losetup', ['--detach', path])
+      path = ''
+      await rm(dir, { recursive: true })
+    })
 
-  it('is taken, renewed, given up and taken by another, each of which sees the other\'s', async () => {
-    const [one, two] = [await store(), await store()]
-    expect(await one.read()).to.equal(undefined)
-    expect((await turned([one.take(undefined, record)]))[0]).to.equal(true)
-    expect(await two.read()).to.deep.equal(record)
-    expect(await one.beat(record)).to.equal(true)
-    expect((await two.read())?.beat).to.equal(2)
-    expect(await one.release(record, 'mgr2')).to.equal(true)
-    const seen = await two.read()
-    expect(seen).to.include({ released: true, next: 'mgr2' })
-    const other = { ...record, epoch: 2, holder: 'mgr2', incarnation: 'two', beat: 3 }
-    expect((await turned([two.take(seen, other)]))[0]).to.equal(true)
-    expect([await one.beat(record), await one.release(record, ''), await two.read()]).to.deep.equal([false, false, other])
-  })
+    it('is taken, renewed, given up and taken by another, each of which sees the other\'s', async () => {
+      const [one, two] = [await store(), await store()]
+      expect(await one.read()).to.equal(undefined)
+      expect((await turned([one.take(undefined, record)]))[0]).to.equal(true)
+      expect(await two.read()).to.deep.equal(record)
+      expect(await one.beat(record)).to.equal(true)
+      expect((await two.read())?.beat).to.equal(2)
+      expect(await one.release(record, 'mgr2')).to.equal(true)
+      const seen = await two.read()
+      expect(seen).to.include({ released: true, next: 'mgr2' })
+      const other = { ...record, epoch: 2, holder: 'mgr2', incarnation: 'two', beat: 3 }
+      expect((await turned([two.take(seen, other)]))[0]).to.equal(true)
+      expect([await one.beat(record), await one.release(record, ''), await two.read()]).to.deep.equal([false, false, other])
+    })
 
-  it('goes to one of two that take it at once', async () => {
-    const [one, two] = [await store(), await store()]
-    const takings = await turned([one.take(undefined, record), two.take(undefined, { ...record, holder: 'mgr2', incarnation: 'two' })])
-    expect(takings.filter(Boolean)).to.have.length(1)
-    expect((await one.read())?.holder).to.equal(takings[0] === true ? 'mgr1' : 'mgr2')
-  })
+    it('goes to one of two that take it at once', async () => {
+      const [one, two] = [await store(), await store()]
+      const takings = await turned([one.take(undefined, record), two.take(undefined, { ...record, holder: 'mgr2', incarnation: 'two' })])
+      expect(takings.filter(Boolean)).to.have.length(1)
+      expect((await one.read())?.holder).to.equal(takings[0] === true ? 'mgr1' : 'mgr2')
+    })
 
-  it('is not taken by who saw something else before', async () => {
-    const one = await store()
-    await turned([one.take(undefined, record)])
-    expect((await turned([one.take({ ...record, beat: 9 }, { ...record, epoch: 2 })]))[0]).to.equal(false)
-  })
+    it('is not taken by who saw something else before', async () => {
+      const one = await store()
+      await turned([one.take(undefined, record)])
+      expect((await turned([one.take({ ...record, beat: 9 }, { ...record, epoch: 2 })]))[0]).to.equal(false)
+    })
 
-  it('is refused in one line on what is too small, foreign, damaged, absent or no place for it', async () => {
-    await truncate(path, 4096)
-    expect(await refusal()).to.equal(`lease device ${path} is too small: it has 4096 bytes, 1048576 are needed`)
-    await truncate(path, 1024 * 1024)
-    const file = await open(path, 'r+')
-    await file.write('LVM2 001', 0)
-    expect(await refusal()).to.equal(`lease device ${path} carries foreign data: give one whose first 4096 bytes are zeros`)
-    const damaged = encodeSector(record, 4096)
-    damaged[70] = 0
-    await file.write(damaged, 0, damaged.length, 0)
-    await file.close()
-    expect(await refusal()).to.equal(`lease device ${path} carries a damaged lease: its checksum is wrong`)
-    await rm(path)
-    expect(await refusal()).to.match(/can't be reached: ENOENT/)
-    await mkdir(path)
-    expect(await refusal()).to.equal(`lease device ${path} is neither a block device nor a file`)
+    it('is refused in one line on what is too small, foreign, damaged, absent or no place for it', async () => {
+      await resize(4096)
+      expect(await refusal()).to.equal(`lease device ${path} is too small: it has 4096 bytes, 1048576 are needed`)
+      await resize(1024 * 1024)
+      const file = await open(path, 'rs+')
+      await file.write('LVM2 001', 0)
+      expect(await refusal()).to.equal(`lease device ${path} carries foreign data: give one whose first 4096 bytes are zeros`)
+      const damaged = encodeSector(record, 4096)
+      damaged[70] = 0
+      await file.write(damaged, 0, damaged.length, 0)
+      await file.close()
+      expect(await refusal()).to.equal(`lease device ${path} carries a damaged lease: its checksum is wrong`)
+      if (sectorBytes > 0) return
+      await rm(path)
+      expect(await refusal()).to.match(/can't be reached: ENOENT/)
+      await mkdir(path)
+      expect(await refusal()).to.equal(`lease device ${path} is neither a block device nor a file`)
+    })
   })
-})
+}
