@@ -40,8 +40,11 @@ import { claimEpoch, newestEpoch, openStore } from './store/store.js'
 const EXIT_LOST = 75
 const EXIT_BUG = 70
 const EXIT_CONFIG = 78
-/** How long turns under way may go on: when handing over, and when ending, ms. What goes on after it is refused by the epoch. */
-const DRAIN_MS = 1000
+/**
+ * How long turns under way may go on: when handing over, and when ending, ms. What goes on after it is refused by the epoch. Those that write
+ * end within the first; those that wait for an agent take seconds, and the next manager takes them up: nobody is served meanwhile.
+ */
+const DRAIN_MS = 300
 const LAST_DRAIN_MS = 5000
 
 export async function serve(config: ManagerConfig, version: string, log: Log): Promise<void> {
@@ -54,7 +57,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
   const { leaseDevice } = config
   // Renewals have a connection of their own: they must not wait behind what turns ask of the database.
   const leaseDb = leaseDevice === undefined && config.database.engine === 'postgres' ? await openDatabase(config) : db
-  const leases = leaseDevice === undefined ? databaseLease(leaseDb, () => clock.nowMs()) : await openDeviceLease(leaseDevice, { clock, ioMs: times.pollMs })
+  const leases = leaseDevice === undefined ? databaseLease(leaseDb, () => clock.nowMs()) : await openDeviceLease(leaseDevice, { clock, ioMs: times.ioMs })
   const watchdog = await startWatchdog({
     tickMs: times.tickMs,
     onDeath(why) {
@@ -141,6 +144,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
     handle = createHandler(running.cluster, access, authority, backups)
     onStranger = (stranger) => { running.cluster.audit.stranger(strangerAtDoor(stranger)) }
     log.info('active', { epoch: held.epoch, address: server.url, version })
+    running.takeUp()
     const classic = config.classic && await startClassicServer(running.cluster, config.classic, { stepGb: config.classic.stepGb }, log)
     if (classic) log.info('clients of the original API are answered, unencrypted and whoever they are', { address: classic.url })
     stopping.signal.addEventListener('abort', onStop, { once: true })

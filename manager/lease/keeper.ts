@@ -74,7 +74,7 @@ export function createKeeper(options: KeeperOptions): Keeper {
     signal.throwIfAborted()
     const takenMs = clock.monoMs()
     doubtful = mine
-    if (!await within(store.take(record, mine), 2 * (times.callMs + times.pollMs))) { // a disk's taking waits by itself (device.ts)
+    if (!await within(store.take(record, mine), 2 * (times.callMs + times.ioMs))) { // a disk's taking waits by itself (device.ts)
       doubtful = undefined
       return backoffMs(random.unit())
     }

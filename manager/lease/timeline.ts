@@ -58,6 +58,8 @@ export interface LeaseTimes {
   readonly tickMs: number
   /** How often a candidate looks. */
   readonly pollMs: number
+  /** For one reading or writing of a device; a taking there waits twice as long (device.ts). */
+  readonly ioMs: number
   /** How long a candidate must have seen nothing move. */
   readonly waitMs: number
 }
@@ -75,7 +77,7 @@ const MARGIN_MS = 1000
 export function leaseTimes(ttlMs: number): LeaseTimes {
   if (!(ttlMs >= TTL_MIN_MS && ttlMs <= TTL_MAX_MS)) throw new RangeError(`a ttl of ${ttlMs / 1000} s: from ${TTL_MIN_MS / 1000} to ${TTL_MAX_MS / 1000} s are possible`)
   const times = {
-    ttlMs, renewMs: ttlMs / 3, callMs: Math.min(2000, ttlMs * 2 / 15), softMs: ttlMs * 0.6, freezeMs: ttlMs * 0.75, hardMs: ttlMs * 0.8, tickMs: 100, pollMs: Math.min(1000, ttlMs / 12),
+    ttlMs, renewMs: ttlMs / 3, callMs: Math.min(2000, ttlMs * 2 / 15), softMs: ttlMs * 0.6, freezeMs: ttlMs * 0.75, hardMs: ttlMs * 0.8, tickMs: 100, pollMs: Math.min(500, ttlMs / 24), ioMs: Math.min(1000, ttlMs / 12),
     waitMs: waitOf(ttlMs),
   }
   assertLeaseTimes(times)

@@ -52,6 +52,8 @@ export interface ClusterOptions {
 
 export interface RunningCluster {
   readonly cluster: Cluster
+  /** Goes on with what was under way, and tells hosts of itself: once, when calls are answered, for it keeps the processors busy. */
+  takeUp(): void
   stop(): Promise<void>
 }
 
@@ -83,7 +85,7 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
   }
   const untold: PresenceChange[] = []
   const watching = guarded(() => patiently(() => watchPresence(cluster, untold, stopping.signal)))
-  const taking = guarded(() => patiently(() => takeUp(cluster)))
+  let taking: Promise<void> | undefined
   const pruning = guarded(() => prune(cluster, stopping.signal))
   const auditing = guarded(() => keepAudit(cluster.audit, options, stopping.signal))
 
@@ -110,6 +112,7 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
   }
   return {
     cluster,
+    takeUp() { taking ??= guarded(() => patiently(() => takeUp(cluster))) },
     async stop() {
       stopping.abort(new Error('the manager stops'))
       await Promise.allSettled([watching, taking, pruning, auditing])

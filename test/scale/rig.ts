@@ -57,6 +57,7 @@ export async function startRig(dir: string, file: string, wish: Wish): Promise<R
     gate: { standing: () => 'active', open: () => Promise.resolve() }, managers: onlyOne, onEpochLost: (lost) => { throw lost },
   })
   const cluster: Cluster = running.cluster
+  running.takeUp()
   const access = createAccess({ db, ...ports, log })
   const backups = await openSpool({ db, dir: join(dir, 'backups'), clock: systemClock, log, spareBytes: 0 })
   const server = await startRpcServer({ host: '127.0.0.1', port: 0, tls: await loadTls(join(dir, 'tls')), log, closeGraceMs: 200, deadlineMs: 600_000, ...apiDoor(createHandler(cluster, access, undefined, backups), access) })

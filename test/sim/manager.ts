@@ -90,6 +90,7 @@ export class Manager {
     await store.change((tx) => tx.event({ kind: 'manager active', about: 'manager', name: 'mgr', text: `epoch ${store.epoch}` }))
     transcript.say('mgr', `active, epoch ${store.epoch}`)
     if (process === this.newest) network.endpoints.set('mgr:8881', { host: 'mgr', process, handle: createHandler(running.cluster, createAccess({ ...running.cluster, db: running.cluster.store.read, random: { hex: () => '00', unit: () => 0 } })) })
+    running.takeUp()
   }
 }
 

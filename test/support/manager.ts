@@ -106,6 +106,7 @@ export async function startManager({ servers = 3, volumes = 3, deadlineMs = 10_0
     gate: { standing: () => 'active', open: () => Promise.resolve() }, managers: { ...onlyOne, list: () => onlyOne.list().map((each) => ({ ...each, address })) },
     onEpochLost: (lost) => { throw lost },
   })
+  running.takeUp()
   const access = createAccess({ db, ...ports, clock: accessClock, log, costs: { user: quick, token: quick } })
   const backups = await openSpool({ db, dir: join(dir, 'backups'), clock: stillClock, log, spareBytes: 0 })
   const onStranger = (stranger: Stranger): void => { running.cluster.audit.stranger(strangerAtDoor(stranger)) }

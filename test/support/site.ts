@@ -121,6 +121,7 @@ export class Site {
       gate: { standing: () => 'active', open: () => Promise.resolve() }, managers: onlyOne,
       onEpochLost: (lost) => { throw lost },
     })
+    this.#running.takeUp()
   }
 
   get cluster(): Cluster {

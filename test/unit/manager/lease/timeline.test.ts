@@ -11,8 +11,8 @@ const after = (seen: LeaseRecord | undefined, unchangedMs: number, who: Partial<
 
 describe('the times of a lease', () => {
   it('are those of its story, with 6 s', () => {
-    const { renewMs, callMs, softMs, freezeMs, hardMs, waitMs, pollMs } = times
-    expect({ renewMs, callMs, softMs, freezeMs, hardMs, waitMs, pollMs }).to.deep.equal({ renewMs: 2000, callMs: 800, softMs: 3600, freezeMs: 4500, hardMs: 4800, waitMs: 7120, pollMs: 500 })
+    const { renewMs, callMs, softMs, freezeMs, hardMs, waitMs, pollMs, ioMs } = times
+    expect({ renewMs, callMs, softMs, freezeMs, hardMs, waitMs, pollMs, ioMs }).to.deep.equal({ renewMs: 2000, callMs: 800, softMs: 3600, freezeMs: 4500, hardMs: 4800, waitMs: 7120, pollMs: 250, ioMs: 500 })
   })
 
   it('hold together for every ttl from 3 to 120 s, and no other is taken', () => {
