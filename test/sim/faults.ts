@@ -5,7 +5,7 @@ import { volumeRows } from './invariants.js'
 import { loseCaches } from './caches.js'
 import type { World } from './world.js'
 
-export const mixes = ['power', 'cache', 'network', 'disk', 'agent', 'manager', 'clock', 'people'] as const
+export const mixes = ['power', 'cache', 'network', 'disk', 'agent', 'manager', 'clock', 'upgrade', 'people'] as const
 export type Mix = (typeof mixes)[number]
 
 export interface Fault {
@@ -91,7 +91,32 @@ export const allFaults: readonly Fault[] = [
     if (dice.chance(0.5)) clock.offsetMs += (dice.next() - 0.5) * 7_200_000
     return true
   } },
+  { name: 'an agent of the other release is started', mix: 'upgrade', weight: 4, act: (world, dice) => {
+    const host = dice.pick([...world.hosts.values()])
+    if (!host.agent) return false
+    host.restartAgent(200 + dice.next() * 2000, () => { change(world, host.name) })
+    return true
+  } },
+  { name: 'a manager of the other release is started', mix: 'upgrade', weight: 1, act: (world, dice) => {
+    if (!world.manager.newest || world.manager.running.size > 1) return false
+    world.manager.kill()
+    change(world, 'mgr')
+    later(world, dice.next() * 2000, () => { if (!world.manager.newest) world.manager.start() })
+    return true
+  } },
 ]
+
+/** From this release to the previous one, or back. */
+function change(world: World, host: string): void {
+  const { previous } = world.network
+  if (!previous.delete(host)) previous.add(host)
+  world.transcript.say(host, previous.has(host) ? 'is of the previous release' : 'is of this release')
+}
+
+/** Before the first start: a cluster in the middle of an upgrade. */
+export function mixReleases(world: World, dice: Dice): void {
+  for (const host of ['mgr', ...world.hosts.keys()]) if (dice.chance(0.5)) change(world, host)
+}
 
 function cut(world: World, dice: Dice, plane: 'control' | 'data', from: string, to: string, both: boolean): boolean {
   world.network.cut(plane, from, to)

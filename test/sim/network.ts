@@ -13,6 +13,7 @@ import type { Timeline } from './clock.js'
 import { diesAt, enter, never } from './inside.js'
 import { changesSomething } from './effects.js'
 import type { CallRequest, Process } from './inside.js'
+import { paramsAsBefore, resultAsBefore, wasThere } from './releases.js'
 
 export type Plane = 'control' | 'data'
 
@@ -49,6 +50,8 @@ export class Network {
   readonly timeline: Timeline
   readonly weather: Weather = { brokenBefore: 0, brokenAfter: 0, doubled: 0, slow: 0, slowMs: 0 }
   readonly endpoints = new Map<string, Endpoint>()
+  /** Hosts whose programs are of the previous release. */
+  readonly previous = new Set<string>()
   /** Whether a host has power. */
   readonly isUp: (host: string) => boolean
   /** Told of what was thrown and is neither a fault nor foreseen. */
@@ -86,8 +89,9 @@ export class Network {
     const effect = changesSomething(request.method) ? `${request.method} at ${request.url.replace(/^https:\/\//, '')}` : undefined
     if (!caller.alive || (effect !== undefined && caller.onStep(`before the call ${effect}`))) return never()
     this.calls += 1
-    const text = encodeCall(request.method, request.params, {})
     const address = request.url.replace(/^https:\/\//, '')
+    const host = address.slice(0, address.indexOf(':'))
+    const text = encodeCall(request.method, this.#asBefore(from.host, host) ? paramsAsBefore(request.method, request.params) : request.params, {})
     const gone = new AbortController()
     return new Promise((resolve, reject) => {
       let open = true
@@ -105,7 +109,6 @@ export class Network {
         settle(() => { reject(new TransportError(kind, `${request.method} at ${address}: ${why}`, { sent })) })
       }
       const hangUp = (): void => { this.timeline.after(this.delayMs(), () => { gone.abort(new Error('the client went away')) }) }
-      const host = address.slice(0, address.indexOf(':'))
       const connection: Connection = { caller, server: undefined, hangUp, reset: () => { this.#back(host, from.host, () => { fail('reset', 'the connection broke', true) }) } }
       this.#connections.add(connection)
       const onAbort = (): void => {
@@ -160,6 +163,10 @@ export class Network {
     }
   }
 
+  #asBefore(one: string, other: string): boolean {
+    return this.previous.has(one) || this.previous.has(other)
+  }
+
   #back(from: string, to: string, act: () => void): void {
     this.timeline.after(this.delayMs(), () => { if (this.passes('control', from, to)) act() })
   }
@@ -188,7 +195,9 @@ export class Network {
     enter(endpoint.process, () => {
       const signal = AbortSignal.any([gone, late.signal])
       const context = { peer: { commonName: from.host, role: from.role, address: from.host }, path: '/RPC2', requestId: `call${this.calls}`, signal, classic: false }
-      endpoint.handle(context as Parameters<RpcHandler>[0], method, params).then((value) => { done(encodeResponse(value, {})) }, (thrown: unknown) => {
+      const before = this.#asBefore(from.host, endpoint.host)
+      const handled = this.previous.has(endpoint.host) && !wasThere(method) ? Promise.reject(new Fault('unknown method', `there is no method ${method}`)) : endpoint.handle(context, method, params)
+      handled.then((value) => { done(encodeResponse(before ? resultAsBefore(method, value) : value, {})) }, (thrown: unknown) => {
         if (thrown instanceof Fault) done(encodeFault(thrown.code, thrown.message))
         else {
           if (!signal.aborted) this.onSurprise(`${endpoint.host} ${method}`, thrown)

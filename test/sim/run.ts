@@ -1,7 +1,7 @@
 /** One seed, in two acts: things break, and the laws hold at every look; then all is healed, and everything must come right in time. */
 import { Fault } from '../../lib/faults.js'
 import { createDice } from '../../tools/thrash/dice.js'
-import { allFaults, heal } from './faults.js'
+import { allFaults, heal, mixReleases } from './faults.js'
 import type { Mix } from './faults.js'
 import { Laws, leftovers, legsDiffer, notYetWhole, volumeRows } from './invariants.js'
 import { anySize, busy, detach, remove, wish } from './people.js'
@@ -61,6 +61,7 @@ async function acts(world: World, laws: Laws, { seed, volumes, ticks, faults }: 
     laws.look()
     world.timeline.after(LOOK_MS, watch)
   }
+  if (faults.includes('upgrade')) mixReleases(world, createDice(seed, 12))
   await world.begin()
   watch()
   const { heads } = world

@@ -1,0 +1,37 @@
+/** Messages of the previous release: what its contract does not have it does not say, and does not understand. */
+import { readFileSync, readdirSync } from 'node:fs'
+import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
+import type { Contract, Terms } from '../support/contract.js'
+
+const fixtures = new URL('../../../test/fixtures/', import.meta.url)
+const previous = readdirSync(fixtures).sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1) ?? ''
+const agreed = JSON.parse(readFileSync(new URL(`${previous}/contract.json`, fixtures), 'utf8')) as Contract
+
+/** Whether the previous release has this method at all. */
+export function wasThere(method: string): boolean {
+  return Object.hasOwn(agreed, method)
+}
+
+/** What is left of the parameters of a call where one side is of the previous release. */
+export function paramsAsBefore(method: string, params: readonly XmlValue[]): readonly XmlValue[] {
+  const terms = agreed[method]?.params
+  return terms === undefined ? params : params.map((value) => known(terms, value))
+}
+
+export function resultAsBefore(method: string, value: XmlValue): XmlValue {
+  const terms = agreed[method]?.result
+  return terms === undefined ? value : known(terms, value)
+}
+
+function known(terms: Terms, value: XmlValue | undefined): XmlValue {
+  if (typeof terms === 'string' || typeof value !== 'object' || value === null) return value ?? null
+  if (isList(terms)) return Array.isArray(value) ? value.map((each: XmlValue) => known(terms[0], each)) : value
+  return Object.fromEntries(Object.entries(value).flatMap(([name, each]: readonly [string, XmlValue | undefined]) => {
+    const member = terms[name] ?? terms[`${name}?`]
+    return member === undefined || each === undefined ? [] : [[name, known(member, each)]]
+  }))
+}
+
+function isList(terms: Terms): terms is readonly [Terms] {
+  return Array.isArray(terms)
+}
