@@ -1,5 +1,5 @@
 /**
- * `npm run sim -- --seed N [--seeds COUNT] [--processes P] [--servers 5] [--heads 2] [--volumes 6] [--ticks 120] [--faults power,network,…|any|all|none] [-v]`
+ * `npm run sim -- --seed N [--seeds COUNT] [--processes P] [--servers 5] [--heads 2] [--volumes 6] [--ticks 120] [--faults power,network,upgrade,…|any|all|none] [-v]`
  * Puts the stand-ins in place (hooks.ts), then loads the rest. A seed that fails is told with the command that does the same again.
  */
 import { spawn } from 'node:child_process'
