@@ -8,7 +8,7 @@ import { compareHost } from '../../manager/plan/compare-host.js'
 import { healthOf } from '../../manager/plan/health.js'
 import { placeLegs } from '../../manager/plan/place-legs.js'
 import type { PlaceDisk, Placement } from '../../manager/plan/place-legs.js'
-import { chooseSource, decideLoss, tableOrder } from '../../manager/plan/segment.js'
+import { chooseSource, decideLoss, decideShutOut, tableOrder } from '../../manager/plan/segment.js'
 import type { LegFacts } from '../../manager/plan/segment.js'
 import { layOutVolume, sizeProblem } from '../../manager/plan/volume-layout.js'
 
@@ -170,6 +170,18 @@ describe('for any segment', () => {
       const sure = legs.filter((leg) => leg.state === 'insync' && doubted[leg.slot] !== true).map((leg) => leg.extent)
       if (choice && sure.length > 0) expect(sure).to.include(choice.source)
     }))
+  })
+
+  it('shutting a head out keeps no leg that was not confirmed, and one that is not in doubt where there is one', () => {
+    fc.assert(fc.property(anyLegs, anySubset, anySubset, (legs, refused, doubted) => {
+      const decision = decideShutOut(legs, ({ slot }) => (refused[slot] === true ? 'offline' : undefined), ({ slot }) => doubted[slot] === true)
+      if (decision.kind === 'unavailable') return
+      const dropped = decision.kind === 'drop' ? decision.extents : []
+      const left = legs.filter((leg) => (leg.state === 'insync' || leg.state === 'syncing') && !dropped.includes(leg.extent))
+      const isSure = (leg: LegFacts): boolean => leg.state === 'insync' && doubted[leg.slot] !== true
+      expect([left.some((leg) => refused[leg.slot] === true), left.some((leg) => leg.state === 'insync')]).to.deep.equal([false, true])
+      if (legs.some(isSure)) expect(left.some(isSure)).to.equal(true)
+    }), { numRuns: 500 })
   })
 
   it('the table begins with an in-sync leg, has the legs in use once each, and a copy\'s targets last', () => {
