@@ -15,7 +15,7 @@ for (const { name, args = [] } of mutants.filter((each) => values.only === undef
   const law = stdout.split('\n').filter((line) => line !== '').at(-2) ?? ''
   const seed = /^seed (\d+): FAILED/.exec(seeds.at(-1) ?? '')?.[1]
   // The fault is what was found only if the same seed is well without it.
-  const sound = seed !== undefined && run('--seed', seed, ...args).status === 0
+  const sound = seed !== undefined && run(...args, '--seed', seed).status === 0
   if (status === 1 && sound) console.log(`caught: ${name}: after ${seeds.length} seeds, ${seconds} s: ${law.slice(0, 160)}`)
   else {
     missed.push(name)

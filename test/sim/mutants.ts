@@ -28,6 +28,7 @@ export const mutants: readonly Mutant[] = [
             await dm.load`), args: ['--faults', 'power'] },
   { name: 'a server that was started anew is not doubted', changes: change('manager/api/hosts.js', 'await doubtLegs(cluster, tx, host.name)', 'undefined'), args: ['--faults', 'cache', '--ticks', '120'] },
   { name: 'a leg in doubt is copied from after its head was lost', changes: change('manager/plan/segment.js', 'good.filter((leg) => !doubted(leg))', 'good'), args: ['--faults', 'power,cache', '--servers', '4', '--heads', '1', '--ticks', '20'] },
+  { name: 'a leg that failed is given up for one that can\'t be reached', changes: change('agent/head/cut-off.js', 'gone.has(leg.extent) && works(leg)', 'gone.has(leg.extent) || !works(leg)'), args: ['--seed', '3150', '--ticks', '40'] },
   { name: 'a session that does not come back is waited for', changes: change('agent/iscsi/astray.js', 'now - sinceMs >= ASTRAY_MS', 'false'), args: ['--faults', 'power', '--ticks', '120'] },
   { name: 'a request that is repeated is a new one', changes: change('manager/api/requests.js', 'const known = await findRequest(tx, params.request)', 'const known = undefined'), args: ['--faults', 'network,people', '--ticks', '120'] },
 ]

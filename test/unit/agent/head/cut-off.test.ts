@@ -33,9 +33,13 @@ describe('legs behind a session that was given up', () => {
     expect(await told(volumeOf('dR bA', 'cA eA'), 'b', 'c'), 'a read error alone drops no leg').to.equal('')
   })
 
-  it('are not told where the segment would be left without a leg', async () => {
+  it('are not told where they are all that the segment has, and none has failed', async () => {
     expect(await told(volumeOf('bD dA', 'cA eA'), 'b', 'c', 'e')).to.equal('')
-    expect(await told(volumeOf('bD dA', 'cA eD'), 'b', 'c')).to.equal('')
+  })
+
+  it('are told beside one that failed, also where no leg is left then: it is not given up for one that can\'t be reached', async () => {
+    expect(await told(volumeOf('bD dA', 'cA eD'), 'b', 'c')).to.equal('c')
+    expect(await told(volumeOf('bD cA'), 'b', 'c')).to.equal('c')
   })
 
   it('leave those alone that the kernel has not given up, and those that are told already', async () => {
