@@ -93,6 +93,7 @@ export function assertLeaseTimes(t: LeaseTimes): void {
   assert(t.renewMs + 2 * t.callMs <= t.softMs + 1e-6, 'one lost renewal must not stop a healthy manager')
   assert(t.softMs < t.freezeMs && t.freezeMs + t.tickMs < t.hardMs, 'a manager must have the time to freeze by its own hand')
   assert((t.hardMs + t.tickMs) / (1 - DRIFT) + t.ttlMs * 0.1 < t.waitMs / (1 + DRIFT), 'two managers could be at work at once')
+  assert(2 * (t.callMs + t.ioMs) <= t.softMs + 1e-6, 'a lease on a device must not be old when it is taken')
   assert(4 * t.pollMs <= t.renewMs + 1e-6, 'a candidate must see more than the renewals move')
   assert(2 * (t.pollMs + t.callMs) < t.renewMs + t.callMs, 'one look without an answer must not begin the wait anew')
 }

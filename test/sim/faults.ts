@@ -94,7 +94,8 @@ export const allFaults: readonly Fault[] = [
   { name: 'an agent of the other release is started', mix: 'upgrade', weight: 4, act: (world, dice) => {
     const host = dice.pick([...world.hosts.values()])
     if (!host.agent) return false
-    host.restartAgent(200 + dice.next() * 2000, () => { change(world, host.name) })
+    host.restartAgent(200 + dice.next() * 2000)
+    change(world, host.name)
     return true
   } },
   { name: 'a manager of the other release is started', mix: 'upgrade', weight: 1, act: (world, dice) => {

@@ -116,11 +116,10 @@ export class Host {
     this.agent = undefined
   }
 
-  /** kill -9, and the service manager starts it again. `meanwhile`: before anything else happens. */
-  restartAgent(afterMs: number, meanwhile: () => void = () => undefined): void {
+  /** kill -9, and the service manager starts it again. */
+  restartAgent(afterMs: number): void {
     this.killAgent()
     this.options.transcript.say(this.name, 'agent killed')
-    meanwhile()
     this.boot?.kernel.after(afterMs, () => { this.startAgent() })
   }
 

@@ -1,11 +1,8 @@
 /** Messages of the previous release: what its contract does not have it does not say, and does not understand. */
-import { readFileSync, readdirSync } from 'node:fs'
 import type { XmlValue } from '../../lib/rpc/xmlrpc.js'
-import type { Contract, Terms } from '../support/contract.js'
-
-const fixtures = new URL('../../../test/fixtures/', import.meta.url)
-const previous = readdirSync(fixtures).sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1) ?? ''
-const agreed = JSON.parse(readFileSync(new URL(`${previous}/contract.json`, fixtures), 'utf8')) as Contract
+import { isList } from '../support/contract.js'
+import type { Terms } from '../support/contract.js'
+import { previousContract as agreed } from '../support/previous.js'
 
 /** Whether the previous release has this method at all. */
 export function wasThere(method: string): boolean {
@@ -30,8 +27,4 @@ function known(terms: Terms, value: XmlValue | undefined): XmlValue {
     const member = terms[name] ?? terms[`${name}?`]
     return member === undefined || each === undefined ? [] : [[name, known(member, each)]]
   }))
-}
-
-function isList(terms: Terms): terms is readonly [Terms] {
-  return Array.isArray(terms)
 }

@@ -43,6 +43,6 @@ function differences(at: string, older: Terms, newer: Terms): readonly string[] 
   return [...gone, ...added.map((name) => `${at}.${name}: is new, and must be there`)]
 }
 
-function isList(terms: Terms): terms is readonly [Terms] {
+export function isList(terms: Terms): terms is readonly [Terms] {
   return Array.isArray(terms)
 }

@@ -374,8 +374,10 @@ export class Keeper extends Records {
     const refusals = new Map<string, string>()
     for (const host of serversInUse(this.facts())) {
       if (!this.online(host) || !this.world.answers(host)) refusals.set(host, 'offline')
-      else if (this.hosts.get(host)?.bootId !== String(this.world.host(host).boot)) refusals.set(host, 'started anew')
-      else for (const leg of this.world.legsOn(host)) if (leg.admits === this.volume.head) leg.admits = ''
+      else {
+        for (const leg of this.world.legsOn(host)) if (leg.admits === this.volume.head) leg.admits = ''
+        if (this.hosts.get(host)?.bootId !== String(this.world.host(host).boot)) refusals.set(host, 'started anew')
+      }
     }
     this.bans = refusals
   }

@@ -58,8 +58,8 @@ export class Watch {
       const [first] = active
       const known = first?.managers.filter((each) => each.state !== 'gone').length
       if (first && active.length === 1 && known === this.#clients.length && first.hostsOnline === first.hosts && last.every((each) => each === first || each?.state === 'standby')) {
-        const known = performance.now()
-        while (performance.now() < until && (this.#served.at(-1) ?? 0) < known) await pause(EVERY_MS) // else the end of this trouble's gap would count for the next one
+        const sinceMs = performance.now()
+        while (performance.now() < until && (this.#served.at(-1) ?? 0) < sinceMs) await pause(EVERY_MS) // else the end of this trouble's gap would count for the next one
         return first
       }
       await pause(EVERY_MS)

@@ -48,7 +48,7 @@ export async function verifyWritten(lab: Lab, host: string, path: string, writte
 
 // In one bash that starts nothing: it is asked again and again while disks are being cleaned, and a guest starts programs slowly.
 const search = String.raw`
-for d in /dev/mapper/*; do case ${'$'}{d##*/} in control|disk[0-9]|disk[0-9][0-9]) ;; *) [ -e $d ] && echo "dm device ${'$'}{d##*/}";; esac; done
+for d in /dev/mapper/*; do case ${'$'}{d##*/} in control|disk[0-9]|disk[0-9][0-9]) ;; *) [ -e $d -o -L $d ] && echo "dm device ${'$'}{d##*/}";; esac; done
 for d in /sys/class/iscsi_session/session*; do [ -e $d ] && echo "iSCSI session $(<$d/targetname)"; done
 for d in /sys/kernel/config/target/core/iblock_*/*/control; do [ -e $d ] && echo "backstore $d"; done
 for d in /sys/kernel/config/target/iscsi/iqn*/tpgt_1/lun/lun_* /sys/kernel/config/target/iscsi/iqn*/tpgt_1/acls/*; do [ -e $d ] && echo "export $d"; done

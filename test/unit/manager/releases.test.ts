@@ -1,6 +1,5 @@
 /** A cluster is upgraded one program at a time: neighbouring releases understand each other, and share a database. */
 import { expect } from 'chai'
-import { readFileSync, readdirSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,11 +10,7 @@ import { openSqlite } from '../../../manager/store/sqlite.js'
 import { contract, misunderstandings } from '../../support/contract.js'
 import type { Contract } from '../../support/contract.js'
 import { onEachEngine } from '../../support/engines.js'
-
-const fixtures = 'test/fixtures'
-const previous = readdirSync(fixtures).sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1) ?? ''
-const backup = join(fixtures, previous, 'database.backup')
-const agreed = JSON.parse(readFileSync(join(fixtures, previous, 'contract.json'), 'utf8')) as Contract
+import { previous, previousBackup as backup, previousContract as agreed } from '../../support/previous.js'
 
 async function rowsOf(file: string): Promise<{ readonly schema: number; readonly rows: readonly { readonly table: string; readonly row: Row }[] }> {
   const rows: { readonly table: string; readonly row: Row }[] = []

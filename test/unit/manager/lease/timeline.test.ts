@@ -24,10 +24,11 @@ describe('the times of a lease', () => {
     for (const ttl of [0, 2999, 120_001, Number.NaN, -6000]) expect(() => leaseTimes(ttl), String(ttl)).to.throw(RangeError, 'from 3 to 120 s')
   })
 
-  it('are refused where two could be at work at once, or one lost renewal would stop a manager', () => {
+  it('are refused where two could be at work at once, one lost renewal would stop a manager, or a device\'s lease would be old when it is taken', () => {
     expect(() => { assertLeaseTimes({ ...times, waitMs: times.hardMs }) }).to.throw('two managers')
     expect(() => { assertLeaseTimes({ ...times, callMs: 1000 }) }).to.throw('one lost renewal')
     expect(() => { assertLeaseTimes({ ...times, freezeMs: times.hardMs }) }).to.throw('freeze')
+    expect(() => { assertLeaseTimes({ ...times, ioMs: times.softMs }) }).to.throw('old when it is taken')
   })
 })
 
