@@ -339,21 +339,18 @@ export async function createHeadRole({ stateDir, udev, run, log, clock, localDev
       const goOn = await changes.pause(volume)
       try {
         if (lost !== true) await flush.device(nameOf(volume, 'top'))
-      } catch (thrown) {
-        goOn()
-        throw thrown
-      }
-      going.add(volume)
-      watch()
-      try {
+        going.add(volume)
+        watch()
         if (await builder.takeDown(volume) === 'busy') {
-          goOn()
           const users = await usersOf(nameOf(volume, 'top'))
           throw new Fault('volume in use', `${record?.name ?? volume} is in use${users === '' ? ': something has its device open' : `: ${users}`}`)
         }
         await removeLinks(volume)
         // Once its devices are gone a volume wants no disks; if the agent dies before they are away, the next one finds them when it starts.
         await records.remove(volume)
+      } catch (thrown) {
+        goOn()
+        throw thrown
       } finally {
         going.delete(volume)
         watch()

@@ -11,8 +11,8 @@ export interface HostWanted {
   readonly planned?: ReadonlySet<string>
   /** Extents whose removal is decided. */
   readonly dropping: readonly { readonly extent: string; readonly disk: string }[]
-  /** Of the volumes that the host tells of, those that the database knows, with the attachment that this host may have (0: none). */
-  readonly volumes: ReadonlyMap<string, { readonly name: string; readonly attachEpoch: number; readonly attachedHere: boolean }>
+  /** Of the volumes that the host tells of, those that the database knows, or knows that this host was shut out from: with their last attachment, and whether this host may have it. */
+  readonly volumes: ReadonlyMap<string, { readonly attachEpoch: number; readonly attachedHere: boolean }>
 }
 
 export interface HostDifference {

@@ -8,6 +8,7 @@ import { legAfter } from '../state/leg.js'
 import { interruptJob } from '../store/jobs.js'
 import { hostsNamed } from '../store/lists.js'
 import type { ChangeTx } from '../store/store.js'
+import { noteUnreleased } from '../store/unreleased.js'
 import { changeLayout, extentsOf, setLeg, updateVolume, volumeById } from '../store/volumes.js'
 import { online } from './cluster.js'
 import type { Cluster } from './cluster.js'
@@ -42,8 +43,12 @@ const SHUN_MS = 60_000
 /** Takes the volume away from the head that copies; what was being copied is stale again. */
 export async function stopCopying(cluster: Cluster, { volume, hosts }: VolumeFacts): Promise<void> {
   const head = hosts.get(volume.copyHead)
+  let released = false
   try {
-    if (head && online(cluster, head.name)) await cluster.agents.call(head, agentMethods.detachVolume, { volume: volume.id, attachEpoch: volume.attachEpoch }, { timeoutMs: 20_000 })
+    if (head && online(cluster, head.name)) {
+      await cluster.agents.call(head, agentMethods.detachVolume, { volume: volume.id, attachEpoch: volume.attachEpoch }, { timeoutMs: 20_000 })
+      released = true
+    }
   } catch (thrown) {
     if (thrown instanceof Fault && thrown.fault === 'stale epoch') throw thrown
     if (!(thrown instanceof Fault) && !(thrown instanceof AgentSilent)) throw thrown
@@ -53,6 +58,7 @@ export async function stopCopying(cluster: Cluster, { volume, hosts }: VolumeFac
     const now = await volumeById(tx, volume.id)
     if (now?.copyHead !== volume.copyHead) return
     await updateVolume(tx, volume.id, { copyHead: '', copyBoot: '' })
+    if (!released) await noteUnreleased(tx, volume.copyHead, { volume: volume.id, attachEpoch: volume.attachEpoch })
     await interruptCopies(cluster, tx, volume.id, `${volume.copyHead} no longer copies`)
   })
   cluster.work.kick('repair', 'cluster')
@@ -60,6 +66,7 @@ export async function stopCopying(cluster: Cluster, { volume, hosts }: VolumeFac
   await Promise.allSettled([...await hostsNamed(cluster.store.read, [...servers])].map(async ([name, host]) => {
     if (online(cluster, name)) await pushVolume(cluster, host, volume.id)
   }))
+  if (!released) cluster.work.kick('host', volume.copyHead) // it is shut out now, and what is left there can be taken away
 }
 
 /** Targets of copies that nobody makes any more are stale again. */

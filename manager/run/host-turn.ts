@@ -11,6 +11,8 @@ import type { DiskRow, HostRow } from '../state/rows.js'
 import { allDisks, findHost, setDiskState, updateDisk } from '../store/hosts.js'
 import { loadSettings } from '../store/settings.js'
 import { volumesOfAll } from '../store/lists.js'
+import { noteReleased, unreleasedBy } from '../store/unreleased.js'
+import type { Unreleased } from '../store/unreleased.js'
 import { extentsOnHost, volumeById, volumesOnHead } from '../store/volumes.js'
 import { keepSeen, online } from './cluster.js'
 import type { Cluster } from './cluster.js'
@@ -39,8 +41,10 @@ export async function hostTurn(cluster: Cluster, name: string, kicked: boolean):
   const host = await findHost(cluster.store.read, name)
   if (!host || !online(cluster, name)) return 'idle' // its next heartbeat starts the turn again
   const fresh = !isFenced(cluster, host)
+  const unreleased = await unreleasedBy(cluster.store.read, name) // before it is looked at: what is noted meanwhile it may have got since
   const seen = await look(cluster, host)
   await recordDisks(cluster, host, seen)
+  await recordReleased(cluster, name, unreleased, seen)
   const since = cluster.clock.monoMs() - (cluster.compared.get(name) ?? Number.NEGATIVE_INFINITY)
   const hosts = cluster.seen.size
   const right = (!kicked && !fresh && since < COMPARE_LEG_MS * seen.extents.length * hosts) || await putRight(cluster, host, seen)
@@ -100,15 +104,27 @@ function isFenced(cluster: Cluster, host: HostRow): boolean {
 
 async function wanted(cluster: Cluster, host: HostRow, seen: Observation): Promise<Parameters<typeof compareHost>[0]> {
   const db = cluster.store.read
-  const [{ extents }, disks, all, volumes] = await Promise.all([wantedOnHost(cluster, host.name), allDisks(db, host.name), extentsOnHost(db, host.name), volumesOfAll(db, seen.volumes.map((volume) => volume.volume))])
+  const [{ extents }, disks, all, volumes, unreleased] = await Promise.all([
+    wantedOnHost(cluster, host.name), allDisks(db, host.name), extentsOnHost(db, host.name), volumesOfAll(db, seen.volumes.map((volume) => volume.volume)), unreleasedBy(db, host.name),
+  ])
   const dropping = all.filter((extent) => extent.state === 'dropping')
   return {
     planned: new Set(all.filter((extent) => extent.state === 'planned').map((extent) => extent.id)),
     disks, extents, dropping: dropping.map((extent) => ({ extent: extent.id, disk: extent.disk })),
-    volumes: new Map(volumes.map((volume) => [volume.id, {
-      name: volume.name, attachEpoch: volume.attachEpoch, attachedHere: headOf(volume) === host.name && volume.phase !== 'fencing',
-    }])),
+    volumes: new Map([
+      ...unreleased.map(({ volume, attachEpoch }) => [volume, { attachEpoch, attachedHere: false }] as const),
+      ...volumes.map((volume) => [volume.id, { attachEpoch: volume.attachEpoch, attachedHere: headOf(volume) === host.name && volume.phase !== 'fencing' }] as const),
+    ]),
   }
+}
+
+/** It was shut out from these before it had let them go, and tells that it has them no more. */
+async function recordReleased(cluster: Cluster, name: string, unreleased: readonly Unreleased[], seen: Observation): Promise<void> {
+  const released = unreleased.filter((each) => !seen.volumes.some(({ volume, attachEpoch }) => volume === each.volume && attachEpoch <= each.attachEpoch))
+  if (released.length === 0) return
+  await cluster.store.change(async (tx) => {
+    for (const each of released) await noteReleased(tx, name, each)
+  })
 }
 
 async function recordDisks(cluster: Cluster, host: HostRow, seen: Observation): Promise<void> {

@@ -20,7 +20,7 @@ import { migrate, schemaVersion } from './schema.js'
 /** Table → its key, in an order in which each row finds what it refers to. */
 export const stateTables: Readonly<Record<string, string>> = {
   hosts: 'name', disks: 'id', volumes: 'id', segments: 'volume, idx', extents: 'id', requests: 'id', jobs: 'id', settings: 'name', events: 'seq',
-  classic_counters: 'counter', classic_ids: 'counter, id', tokens: 'id', users: 'name', invitations: 'id', host_keys: 'host', audit: 'seq', rebalances: 'id',
+  classic_counters: 'counter', classic_ids: 'counter, id', tokens: 'id', users: 'name', invitations: 'id', host_keys: 'host', audit: 'seq', rebalances: 'id', unreleased: 'head, volume',
 }
 /** What belongs to a database and not to the cluster, and what the database makes of the rest by itself. */
 export const otherTables: readonly string[] = ['migrations', 'runs_from', 'lease', 'lease_beat', 'managers', 'vsky_marks', 'disk_use']

@@ -136,6 +136,10 @@ const migrations: readonly (readonly Statement[])[] = [
       postgres: `create trigger extent_recounted after update of disk, bytes on extents for each row execute function count_extent()`,
     },
   ],
+  [
+    // What heads were shut out from before they let it go: to be taken from them when they are heard, also when the volume is gone by then.
+    `create table unreleased (head text not null, volume text not null, attach_epoch bigint not null, primary key (head, volume))`,
+  ],
 ]
 
 /** Migrations that take something away, or add what an older program leaves out: on what they make, and on all after it, no older program runs. */

@@ -30,7 +30,7 @@ describe('a manager or an agent that dies at a step, in a simulated cluster (all
   }).timeout(180_000)
 
   it('a server\'s agent dies while it exports a new leg: what is half made is made anew, and the repair goes on', async () => {
-    await allGoWell(6, '--story', 'repair', '--process', 'st2', '--step', 'iblock_7717')
+    await allGoWell(6, '--story', 'repair', '--step', 'iblock_7717')
   }).timeout(180_000)
 
   for (const story of ['move from a lost head', 'attach to a head that is lost meanwhile', 'detach from a head that is lost meanwhile']) {

@@ -98,7 +98,7 @@ describe('a host against the database', () => {
 
   it('is told to let go of an older attachment, never of a newer one', () => {
     const up = { ...seen(1, ['A', 'A']), attachEpoch: 3 }
-    const volumes = (attachEpoch: number, attachedHere: boolean): typeof wanted => ({ ...wanted, volumes: new Map([[up.volume, { name: 'v', attachEpoch, attachedHere }]]) })
+    const volumes = (attachEpoch: number, attachedHere: boolean): typeof wanted => ({ ...wanted, volumes: new Map([[up.volume, { attachEpoch, attachedHere }]]) })
     expect(compareHost(volumes(4, true), observation({ volumes: [up] })).detach).to.deep.equal([{ volume: up.volume, attachEpoch: 3 }])
     expect(compareHost(volumes(3, true), observation({ volumes: [up] })).detach).to.deep.equal([])
     expect(compareHost(volumes(2, false), observation({ volumes: [up] })).detach).to.deep.equal([])

@@ -11,7 +11,7 @@ const seen = (more: Partial<Observation> = {}): Observation => ({
 })
 const wanted = (more: Partial<HostWanted> = {}): HostWanted => ({ disks: [{ id: disk, device: '/dev/sdb' }], extents: [extent], dropping: [], volumes: new Map(), ...more })
 const up = (attachEpoch: number): Observation['volumes'][number] => ({ volume, name: 'v', attachEpoch, layout: 1, scope: 'whole', state: 'up', device: '/dev/vsky/v', opens: 0, waiting: false, unreachable: [], segments: [{ index: 0, generation: 1, legs: [], inSync: 1, regions: 1 }] })
-const known = (attachEpoch: number, attachedHere: boolean): HostWanted['volumes'] => new Map([[volume, { name: 'v', attachEpoch, attachedHere }]])
+const known = (attachEpoch: number, attachedHere: boolean): HostWanted['volumes'] => new Map([[volume, { attachEpoch, attachedHere }]])
 
 describe('what a host has, against what it should have', () => {
   it('is equal whatever order its initiators are listed in', () => {
