@@ -117,6 +117,7 @@ export function createAgentHandler(options: DoorOptions): RpcHandler {
   const m = agentMethods
   const operations = new Map<string, Operation>([
     [m.observe.name, async (value) => m.observe.result.format(await observe(m.observe.params.parse(value, '').copyRate))],
+    [m.start.name, () => Promise.resolve(m.start.result.format({ bootId: options.bootId }))],
     [m.recall.name, () => Promise.resolve(m.recall.result.format(recall()))],
     [m.fence.name, async (value) => {
       const { epoch, op, manager } = m.fence.params.parse(value, '')

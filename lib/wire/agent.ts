@@ -228,6 +228,7 @@ export const agentMethods = {
   observe: method('agent.observe', 'What this host has: disks, extents, exports, volumes, and what is foreign',
     /** Bytes per second that its copies may take together from now on; absent: as before. */
     record({ copyRate: optional(byteCount()) }), observation),
+  start: method('agent.start', 'Which start of this host answers: whoever was started anew may have lost what was in its disks\' caches', record({}), record({ bootId: text({ min: 1, max: 64 }) })),
   recall: method('agent.recall', 'Who this host is and what it was last told of volumes: for a manager that has lost its database', record({}), recollection),
   fence: method('agent.fence',
     'Takes this epoch from now on: older managers are refused. Answers when every older operation has ended',

@@ -1,12 +1,10 @@
 /**
  * The cluster's repair: one turn looks at every segment that isn't whole, decides what it needs (plan/repair.ts), places spares, asks
- * the scheduler which copies may run (plan/schedule.ts), commits, and kicks the volumes concerned. It never waits for a host. Where all
- * is whole, legs may be moved so that disks become equally full (run/rebalance.ts).
+ * the scheduler which copies may run (plan/schedule.ts), commits, and kicks the volumes concerned. It asks no host anything, and waits for
+ * one's next heartbeat only before it gives a leg up. Where all is whole, legs may be moved so that disks become equally full (run/rebalance.ts).
  */
 import type { Settings } from '../state/settings.js'
-import { bySegment, decideSilent } from '../plan/segment.js'
-import type { LegFacts } from '../plan/segment.js'
-import type { SegmentFacts } from '../plan/attached.js'
+import { bySegment } from '../plan/segment.js'
 import { planRepair, retryIn } from '../plan/repair.js'
 import type { LegPlace, RepairLeg, RepairPlan } from '../plan/repair.js'
 import { scheduleCopies } from '../plan/schedule.js'
@@ -22,15 +20,15 @@ import { extentsOfAll, segmentsOfAll, volumesOfAll } from '../store/lists.js'
 import { countMoved, stopMoving } from '../store/rebalance.js'
 import { addExtent, changeLayout, dropExtent, extentsOf, raiseGeneration, segmentsInDoubt, segmentsOf, setLeg, setSince, setSpare, updateVolume, volumeById } from '../store/volumes.js'
 import { copyWanted, sinceOfLost, sinceOfSpare } from '../plan/changed.js'
-import { segmentFacts } from './facts.js'
 import type { VolumeFacts } from './facts.js'
-import { online } from './cluster.js'
+import { online, unheardSince } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { chooseHead, loadFleet, placeSpares } from './fleet.js'
 import type { Fleet } from './fleet.js'
-import { commitStale, sinceNow } from './loss.js'
+import { sinceNow } from './loss.js'
 import { watchMoves } from './moves.js'
 import { REST_MS, RESTS, rebalanceTurn } from './rebalance.js'
+import { leaveSilent, silentLosses } from './silent-disks.js'
 import type { Next } from './work.js'
 
 /** A look without a reason, ms: nothing depends on it. */
@@ -80,7 +78,10 @@ export async function repairTurn(cluster: Cluster): Promise<Next> {
         if (looked.obstacles !== '') cluster.waiting.set(id, looked.obstacles) // times in it go by
         add(id, { ...looked, kick: false, released: [] })
       }
-      const done = looked?.writes === true && await cluster.store.change((tx) => repairVolume(cluster, tx, facts, id, indices))
+      if (looked?.writes !== true) continue
+      const sinceMs = cluster.clock.monoMs()
+      await unheardSince(cluster, looked.left, sinceMs)
+      const done = await cluster.store.change((tx) => repairVolume(cluster, tx, facts, id, indices, sinceMs))
       if (done) add(id, done)
     }
   }
@@ -107,11 +108,19 @@ interface Looked extends Look {
   readonly released: readonly string[]
 }
 
+interface Plans extends Look {
+  readonly plans: readonly SegmentPlan[]
+  readonly obstacles: string
+  readonly writes: boolean
+  /** Servers of the good legs that would be left where one is given up. */
+  readonly left: readonly string[]
+}
+
 /** A volume, with all of its segments and live extents, as they were read together. */
 type Rows = Pick<VolumeFacts, 'volume' | 'segments' | 'extents'>
 
 /** What these segments of a volume need, and whether anything of it is to be written down. Changes nothing. */
-function lookAt(cluster: Cluster, facts: Facts, { volume, segments, extents }: Rows, indices: ReadonlyMap<number, boolean>): Look & { readonly plans: readonly SegmentPlan[]; readonly obstacles: string; readonly writes: boolean } | undefined {
+function lookAt(cluster: Cluster, facts: Facts, { volume, segments, extents }: Rows, indices: ReadonlyMap<number, boolean>): Plans | undefined {
   if (volume.phase === 'creating') return undefined
   const extentsIn = bySegment(extents)
   const plans = segments.filter((segment) => indices.has(segment.index)).map((segment): SegmentPlan => {
@@ -120,6 +129,7 @@ function lookAt(cluster: Cluster, facts: Facts, { volume, segments, extents }: R
     // A server ends what it has of a leg: the head must have let go of it first.
     return { volume, segment, extents: mine, hadSpares: indices.get(segment.index) ?? false, plan: released(cluster, volume) ? planned : { ...planned, release: [] } }
   })
+  const losses = volume.phase === 'attached' ? silentLosses(cluster, facts.disks, plans) : []
   const obstacles = obstaclesOf(plans.map(({ segment, plan }) => ({ index: segment.index, why: steady.has(volume.phase) ? plan.why : '' })))
   return {
     plans, obstacles,
@@ -127,20 +137,21 @@ function lookAt(cluster: Cluster, facts: Facts, { volume, segments, extents }: R
     againInMs: Math.min(LOOK_AGAIN_MS, ...plans.flatMap(({ plan }) => plan.againInMs ?? [])),
     urgent: plans.filter(({ plan }) => !plan.whole && !plan.calm).length,
     spares: plans.some((each) => each.extents.some((extent) => extent.state === 'planned')),
-    writes: (volume.phase === 'attached' && silentLosses(cluster, facts, plans).length > 0)
+    left: losses.flatMap((loss) => loss.left),
+    writes: losses.length > 0
       || plans.some((each) => endsMove(each) || (steady.has(volume.phase) && (isWholeAgain(each) || each.plan.retire.length + each.plan.release.length > 0 || each.plan.spares > 0)))
       || isNews(cluster, volume, obstacles),
   }
 }
 
-/** As it is now, inside the change: looks again, and writes down what follows. */
-async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: string, indices: ReadonlyMap<number, boolean>): Promise<Looked | undefined> {
+/** As it is now, inside the change: looks again, and writes down what follows. `sinceMs`: whoever was heard since is there. */
+async function repairVolume(cluster: Cluster, tx: ChangeTx, facts: Facts, id: string, indices: ReadonlyMap<number, boolean>, sinceMs: number): Promise<Looked | undefined> {
   const read = async (): Promise<Rows | undefined> => {
     const volume = await volumeById(tx, id)
     return volume && { volume, segments: await segmentsOf(tx, id), extents: await extentsOf(tx, id) }
   }
   let rows = await read()
-  const left = rows?.volume.phase === 'attached' && await leaveSilent(cluster, tx, facts, rows, indices)
+  const left = rows?.volume.phase === 'attached' && await leaveSilent(cluster, tx, facts.disks, { ...rows, segments: rows.segments.filter((segment) => indices.has(segment.index)) }, sinceMs)
   if (left) rows = await read()
   const looked = rows && lookAt(cluster, facts, rows, indices)
   if (!rows || !looked) return undefined
@@ -173,22 +184,6 @@ function endsMove({ extents, plan }: SegmentPlan): boolean {
 /** It is remembered as one with spares, and has none any more. */
 function isWholeAgain({ volume, extents, hadSpares }: SegmentPlan): boolean {
   return hadSpares && extents.length <= volume.redundancy && extents.every((extent) => extent.leg === 'insync')
-}
-
-/** Legs in use whose disks do not answer their servers. Nobody waits for the disks of a detached volume: its legs are as good as they were. */
-function silentLosses(cluster: Cluster, facts: Facts, of: readonly Pick<SegmentPlan, 'segment' | 'extents'>[]): readonly { readonly segment: SegmentFacts; readonly extents: readonly string[] }[] {
-  const stateOf = (leg: LegFacts): string | undefined => facts.disks.get(leg.disk)?.state
-  return of.flatMap(({ segment, extents }) => segmentFacts({ segments: [segment], extents })).flatMap((segment) => {
-    const loss = decideSilent(segment.legs, (leg) => stateOf(leg) === 'failed', (leg) => online(cluster, leg.host) && stateOf(leg) === 'ready')
-    return loss.kind === 'drop' ? [{ segment, extents: loss.extents }] : []
-  })
-}
-
-async function leaveSilent(cluster: Cluster, tx: ChangeTx, facts: Facts, rows: Rows, indices: ReadonlyMap<number, boolean>): Promise<boolean> {
-  const extentsIn = bySegment(rows.extents)
-  const losses = silentLosses(cluster, facts, rows.segments.filter((segment) => indices.has(segment.index)).map((segment) => ({ segment, extents: extentsIn(segment.index) })))
-  for (const { segment, extents } of losses) await commitStale(cluster, tx, rows, segment, extents, 'its disk does not answer its server')
-  return losses.length > 0
 }
 
 function planFor(cluster: Cluster, facts: Facts, volume: VolumeRow, extents: readonly ExtentRow[]): RepairPlan {

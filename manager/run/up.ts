@@ -16,9 +16,10 @@ import { endJob } from '../store/jobs.js'
 import type { ChangeTx } from '../store/store.js'
 import { changeLayout, extentsOf, forgetChanges, segmentsOf, setLeg, setSettled, updateVolume, volumeById } from '../store/volumes.js'
 import { keepSeen, online } from './cluster.js'
-import type { Cluster, HostSeen } from './cluster.js'
+import type { Cluster } from './cluster.js'
 import { commitStale } from './loss.js'
 import { mendLegs } from './mend.js'
+import { ofAttachment, sureOfOthers } from './others.js'
 import { retireSurplus } from './repair.js'
 import { loadFacts, segmentFacts, volumeWanted } from './facts.js'
 import type { VolumeFacts } from './facts.js'
@@ -33,12 +34,15 @@ const TRIED_LATELY_MS = 30_000
 /** A server of whose legs one was lost is looked at, with its disks; so often at most, ms. */
 const SERVER_LOOK_MS = 5000
 
-export async function upTurn(cluster: Cluster, { volume, hosts, extents }: VolumeFacts): Promise<Next> {
+export async function upTurn(cluster: Cluster, facts: VolumeFacts): Promise<Next> {
+  const { volume, hosts, extents } = facts
   const name = headOf(volume)
   const seen = cluster.seen.get(name)
   const head = hosts.get(name)
   if (!seen || !head || seen.bootId !== bootOf(volume)) return 'idle' // the head's own turn looks, and kicks
-  const there = ofAttachment(seen, volume)
+  const told = ofAttachment(seen, volume)
+  const there = told && await sureOfOthers(cluster, facts, told)
+  if (told && !there) return 0
   const decision = there && await decide(cluster, volume.id, there)
   if (decision === 'elsewhere') return 0
   const stuck = there !== undefined && decision !== undefined && (there.waiting || decision.unavailable.length > 0)
@@ -68,17 +72,16 @@ function digestOf({ state, layout, attachEpoch, waiting, unreachable, segments }
   return createHash('sha1').update(JSON.stringify([state, layout, attachEpoch, waiting, unreachable, segments])).digest('base64')
 }
 
-function ofAttachment(seen: HostSeen | undefined, volume: VolumeRow): VolumeSeen | undefined {
-  return seen?.volumes.find((each) => each.volume === volume.id && each.attachEpoch === volume.attachEpoch)
-}
-
 /**
  * A volume that its head is about to let go: a leg that was lost meanwhile is left behind first, as at any other time, for what is still
  * to be written waits for that. True when the head was given a new layout.
  */
-export async function settleBeforeDetach(cluster: Cluster, { volume }: VolumeFacts): Promise<boolean> {
-  const there = ofAttachment(cluster.seen.get(volume.head), volume)
-  if (there?.state !== 'up') return false // what is half gone goes
+export async function settleBeforeDetach(cluster: Cluster, facts: VolumeFacts): Promise<boolean> {
+  const { volume } = facts
+  const told = ofAttachment(cluster.seen.get(volume.head), volume)
+  if (told?.state !== 'up') return false // what is half gone goes
+  const there = await sureOfOthers(cluster, facts, told)
+  if (!there) return true // what is to be judged first is judged in the next turn
   const decision = await decide(cluster, volume.id, there)
   if (decision === 'elsewhere' || !(decision.reload || (there.waiting && await tryAgain(cluster, volume.id, decision)))) return false
   await giveLayout(cluster, volume.id)

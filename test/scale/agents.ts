@@ -26,6 +26,7 @@ export function agentsByTheBooks(cluster: () => Cluster): LargeAgents {
   const orders: Readonly<Record<string, (host: HostRow, params: never) => unknown>> = {
     [agentMethods.observe.name]: (host) => observed(cluster(), host, told),
     [agentMethods.fence.name]: (host) => observed(cluster(), host, told),
+    [agentMethods.start.name]: ({ bootId }) => ({ bootId }),
     [agentMethods.ensureExtents.name]: (host) => ({ target: targetName(host.name), addresses: host.dataAddresses }),
     [agentMethods.removeExtents.name]: () => ({}),
     [agentMethods.banInitiator.name]: () => ({}),

@@ -4,7 +4,7 @@ import { agentMethods } from '../../lib/wire/agent.js'
 
 const changing = new Set<string>([
   ...Object.values(apiMethods).filter((method) => method.mutates).map((method) => method.name), apiMethods.hostRegister.name, apiMethods.hostReport.name,
-  ...Object.values(agentMethods).filter((method) => method !== agentMethods.observe && method !== agentMethods.recall).map((method) => method.name),
+  ...Object.values(agentMethods).filter((method) => method !== agentMethods.observe && method !== agentMethods.recall && method !== agentMethods.start).map((method) => method.name),
 ])
 
 export function changesSomething(method: string): boolean {

@@ -34,6 +34,7 @@ type Order = (had: Had, params: never, host: HostRow) => unknown
 
 const orders: Readonly<Record<string, Order>> = {
   [agentMethods.observe.name]: (had, _: object, host) => observed(had, host),
+  [agentMethods.start.name]: (_, __: object, host) => ({ bootId: host.bootId }),
   [agentMethods.fence.name]: (had, _: object, host) => observed(had, host),
   [agentMethods.prepareDisk.name]: (had, { disk, device }: DiskPrepare) => {
     const seen: DiskSeen = { disk, device, state: 'ready', problem: '', bytes: DISK_BYTES, freeBytes: DISK_BYTES, cleanBytes: DISK_BYTES }

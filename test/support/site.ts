@@ -224,6 +224,7 @@ export class Site {
         host: name, bootId: `boot-${host.boot}`, incarnation: `start-${host.start}`, epoch: 1, disks: [...host.disks].map(([disk, device]) => diskSeen(disk, device)),
         extents: [...host.extents.values()], volumes: [...host.volumes.values()], foreign: [],
       } satisfies Observation
+      case 'agent.start': return { bootId: `boot-${host.boot}` }
       case 'agent.disk.prepare': {
         host.disks.set(params.disk ?? '', params.device ?? '')
         return diskSeen(params.disk ?? '', params.device ?? '')

@@ -1,12 +1,13 @@
 import { expect } from 'chai'
 import { must } from '../../../../lib/assert.js'
+import { hostRegister } from '../../../../manager/api/hosts.js'
 import type { Cluster } from '../../../../manager/run/cluster.js'
 import { chooseHead, loadFleet } from '../../../../manager/run/fleet.js'
 import { repairTurn } from '../../../../manager/run/repair.js'
 import { spareTurn } from '../../../../manager/run/spare.js'
 import { allHosts, putHost } from '../../../../manager/store/hosts.js'
 import { addExtent, extentsOf, setLeg } from '../../../../manager/store/volumes.js'
-import { startManager } from '../../../support/manager.js'
+import { registration, startManager } from '../../../support/manager.js'
 import type { ManagerRig } from '../../../support/manager.js'
 
 describe('the repair\'s turn', function () {
@@ -67,6 +68,27 @@ describe('the repair\'s turn', function () {
     expect(await spareTurn(cluster, planned.volume)).to.equal('idle')
     expect(kicked).to.deep.equal(['repair cluster'])
   })
+
+  for (const [claim, anew] of [['leaves behind a leg whose disk does not answer, once the other\'s server was heard', false], ['keeps a leg whose disk does not answer, if the other\'s server tells that it was started anew', true]] as const) {
+    it(claim, async () => {
+      const id = await idOf('v1')
+      const [first, second] = (await extentsOf(rig.db, id)).map((leg) => must(leg, 'a leg'))
+      await rig.db.tx((tx) => tx.run(`update disks set state = 'failed' where id = ?`, [first?.disk ?? '']))
+      const [{ clock, presence }, other] = [cluster, second?.host ?? '']
+      let heard = false
+      cluster = {
+        ...cluster, presence: { ...presence, proved: (host) => (host === other && !heard ? clock.monoMs() - 1000 : presence.proved(host)) },
+        clock: { ...clock, sleep: async () => {
+          expect((await extentsOf(rig.db, id)).map((leg) => leg.leg), 'nothing is given up before').to.deep.equal(['insync', 'insync'])
+          if (anew) await hostRegister(rig.cluster, { ...registration(other, 'storage'), bootId: 'boot-2', incarnation: 'inc-2' })
+          heard = true
+        } },
+      }
+      await turn()
+      expect(heard).to.equal(true)
+      expect((await extentsOf(rig.db, id))[0]?.leg).to.equal(anew ? 'insync' : 'stale')
+    })
+  }
 
   it('forgets what a volume waited for when it is whole again', async () => {
     cluster.waiting.set(await idOf('v2'), 'segment 0: something')
