@@ -252,7 +252,7 @@ describe('two keepers on one SQLite file', function () {
     await clock.turn(1000)
     await takeOver(one.db, 'old', { clock, random: { hex: () => 'old', unit: () => 0 } }) // as a release does that knows nothing of it
     contend(two)
-    await clock.turn(7000)
+    await clock.turn(6000)
     expect(two.held).to.equal(undefined)
     await clock.turn(1000)
     expect(two.held?.epoch).to.equal(3)

@@ -12,7 +12,7 @@ const after = (seen: LeaseRecord | undefined, unchangedMs: number, who: Partial<
 describe('the times of a lease', () => {
   it('are those of its story, with 6 s', () => {
     const { renewMs, callMs, softMs, freezeMs, hardMs, waitMs, pollMs, ioMs } = times
-    expect({ renewMs, callMs, softMs, freezeMs, hardMs, waitMs, pollMs, ioMs }).to.deep.equal({ renewMs: 2000, callMs: 800, softMs: 3600, freezeMs: 4500, hardMs: 4800, waitMs: 7120, pollMs: 250, ioMs: 500 })
+    expect({ renewMs, callMs, softMs, freezeMs, hardMs, waitMs, pollMs, ioMs }).to.deep.equal({ renewMs: 2000, callMs: 800, softMs: 3600, freezeMs: 4500, hardMs: 4800, waitMs: 6300, pollMs: 250, ioMs: 500 })
   })
 
   it('hold together for every ttl from 3 to 120 s, and no other is taken', () => {
@@ -49,11 +49,11 @@ describe('a candidate', () => {
   it('takes what nobody ever held', () => { expect(after(undefined, 0)).to.equal('take') })
 
   it('waits until nothing has moved for the ttl and a margin, by its own clock', () => {
-    expect([0, 6000, 7119, 7120].map((ms) => after(record, ms))).to.deep.equal(['wait', 'wait', 'wait', 'take'])
+    expect([0, 6000, 6299, 6300].map((ms) => after(record, ms))).to.deep.equal(['wait', 'wait', 'wait', 'take'])
   })
 
   it('waits by the holder\'s ttl, not by its own', () => {
-    expect([7120, 31_599, 31_600].map((ms) => after({ ...record, ttlMs: 30_000 }, ms))).to.deep.equal(['wait', 'wait', 'take'])
+    expect([6300, 31_499, 31_500].map((ms) => after({ ...record, ttlMs: 30_000 }, ms))).to.deep.equal(['wait', 'wait', 'take'])
   })
 
   it('begins its wait anew with every beat, epoch or incarnation that it sees', () => {
