@@ -83,7 +83,7 @@ export function leaseTimes(ttlMs: number): LeaseTimes {
   return times
 }
 
-/** The margin is what the assertions below leave room for: whoever is held up longer finds his epoch over. */
+/** The ttl and a margin. A holder who is held up for longer finds his epoch over. */
 function waitOf(ttlMs: number): number {
   return ttlMs * 1.05
 }

@@ -100,12 +100,17 @@ export async function whileHeard<T>(cluster: Pick<Cluster, 'clock' | 'presence'>
   }
 }
 
+/** Whether it was, in the start that is known of it. */
+export function heardSince({ presence }: Pick<Cluster, 'presence'>, host: string, sinceMs: number): boolean {
+  return (presence.proved(host) ?? Number.NEGATIVE_INFINITY) >= sinceMs
+}
+
 /**
  * Those of these hosts that were not heard since, after all that count as online were, or fell silent. That a host was started anew meanwhile
  * is known only from itself: who chooses between legs by it waits for its word first, a heartbeat at most.
  */
 export async function unheardSince(cluster: Pick<Cluster, 'clock' | 'presence'>, hosts: readonly string[], sinceMs: number): Promise<ReadonlySet<string>> {
-  const unheard = (): readonly string[] => hosts.filter((host) => (cluster.presence.proved(host) ?? Number.NEGATIVE_INFINITY) < sinceMs)
+  const unheard = (): readonly string[] => hosts.filter((host) => !heardSince(cluster, host, sinceMs))
   while (unheard().some((host) => cluster.presence.online(host, cluster.clock.monoMs()))) await cluster.clock.sleep(SILENT_LOOK_MS)
   return new Set(unheard())
 }

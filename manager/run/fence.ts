@@ -103,7 +103,7 @@ async function admit(cluster: Cluster, tx: ChangeTx, { volume }: VolumeFacts, re
   await updateVolume(tx, volume.id, {
     phase: next ? 'attaching' : 'detached', head: next?.name ?? '', attachEpoch: now.attachEpoch + 1, attachBoot: next?.bootId ?? '', nextHead: '', device: '', problem: '',
   })
-  if (volume.head !== '') await noteUnreleased(tx, volume.head, { volume: volume.id, attachEpoch: now.attachEpoch })
+  await noteUnreleased(tx, volume.head, { volume: volume.id, attachEpoch: now.attachEpoch })
   await tx.event({ kind: 'head shut out', about: 'volume', name: volume.name, text: `${volume.head} can write no more; ${copies} legs are copied from one source each before they count as in sync again` })
   if (!next) await finishRequest(tx, volume.id)
   return undefined

@@ -47,7 +47,7 @@ export async function hostTurn(cluster: Cluster, name: string, kicked: boolean):
   await recordReleased(cluster, name, unreleased, seen)
   const since = cluster.clock.monoMs() - (cluster.compared.get(name) ?? Number.NEGATIVE_INFINITY)
   const hosts = cluster.seen.size
-  const right = (!kicked && !fresh && since < COMPARE_LEG_MS * seen.extents.length * hosts) || await putRight(cluster, host, seen)
+  const right = (!kicked && !fresh && since < COMPARE_LEG_MS * seen.extents.length * hosts) || await putRight(cluster, host, seen, unreleased)
   cluster.work.kick('tombstones', name)
   const there = new Map(seen.volumes.map((volume) => [volume.volume, volume]))
   for (const volume of await volumesOnHead(cluster.store.read, name)) {
@@ -57,10 +57,10 @@ export async function hostTurn(cluster: Cluster, name: string, kicked: boolean):
 }
 
 /** True when it held all that it should. */
-async function putRight(cluster: Cluster, host: HostRow, seen: Observation): Promise<boolean> {
+async function putRight(cluster: Cluster, host: HostRow, seen: Observation, unreleased: readonly Unreleased[]): Promise<boolean> {
   cluster.compared.set(host.name, cluster.clock.monoMs()) // before: what fails meanwhile takes it away
   try {
-    const { ensure, detach, foreign } = compareHost(await wanted(cluster, host, seen), seen)
+    const { ensure, detach, foreign } = compareHost(await wanted(cluster, host, seen, unreleased), seen)
     cluster.foreign.set(host.name, foreign)
     if (ensure.length + detach.length + foreign.length > 0) cluster.compared.delete(host.name)
     if (ensure.length > 0) {
@@ -102,11 +102,9 @@ function isFenced(cluster: Cluster, host: HostRow): boolean {
   return cluster.fenced.get(host.name) === host.incarnation
 }
 
-async function wanted(cluster: Cluster, host: HostRow, seen: Observation): Promise<Parameters<typeof compareHost>[0]> {
+async function wanted(cluster: Cluster, host: HostRow, seen: Observation, unreleased: readonly Unreleased[]): Promise<Parameters<typeof compareHost>[0]> {
   const db = cluster.store.read
-  const [{ extents }, disks, all, volumes, unreleased] = await Promise.all([
-    wantedOnHost(cluster, host.name), allDisks(db, host.name), extentsOnHost(db, host.name), volumesOfAll(db, seen.volumes.map((volume) => volume.volume)), unreleasedBy(db, host.name),
-  ])
+  const [{ extents }, disks, all, volumes] = await Promise.all([wantedOnHost(cluster, host.name), allDisks(db, host.name), extentsOnHost(db, host.name), volumesOfAll(db, seen.volumes.map((volume) => volume.volume))])
   const dropping = all.filter((extent) => extent.state === 'dropping')
   return {
     planned: new Set(all.filter((extent) => extent.state === 'planned').map((extent) => extent.id)),

@@ -9,7 +9,7 @@ import { lookAtAttached } from '../plan/attached.js'
 import { headOf } from '../plan/exports.js'
 import type { HostRow, VolumeRow } from '../state/rows.js'
 import { extentsOf } from '../store/volumes.js'
-import { keepSeen, whileHeard } from './cluster.js'
+import { heardSince, keepSeen, whileHeard } from './cluster.js'
 import type { Cluster, HostSeen } from './cluster.js'
 import { segmentFacts } from './facts.js'
 import type { VolumeFacts } from './facts.js'
@@ -34,7 +34,7 @@ export async function sureOfOthers(cluster: Cluster, { volume, segments, extents
   const losses = volume.phase === 'detached' ? [] : lookAtAttached(volume.layout, segmentFacts({ segments, extents }), there).stale
   const left = losses.map((loss) => extents.filter((extent) => extent.segment === loss.segment && extent.leg === 'insync' && !loss.extents.includes(extent.id)).map((extent) => extent.host))
   if (left.length === 0) return there
-  const isSure = (servers: readonly string[]): boolean => servers.some((name) => (presence.proved(name) ?? Number.NEGATIVE_INFINITY) >= sinceMs)
+  const isSure = (servers: readonly string[]): boolean => servers.some((name) => heardSince(cluster, name, sinceMs))
   const isSilent = (servers: readonly string[]): boolean => !isSure(servers) && servers.every((name) => !presence.online(name, clock.monoMs()))
 
   const asked = new Set<Promise<void>>()
@@ -45,15 +45,21 @@ export async function sureOfOthers(cluster: Cluster, { volume, segments, extents
   while (!left.every((servers) => isSure(servers) || isSilent(servers))) {
     await Promise.race([...asked, clock.sleep(LOOK_MS)])
   }
+  const head = hosts.get(headOf(volume))
+  const silent = left.filter(isSilent).flat()
+  const now = silent.length === 0 || !head ? there : await askHead(cluster, head, volume, Math.max(...silent.map((name) => presence.lastHeard(name) ?? 0)) + HEAD_KNOWS_MS)
+  // Last of all: one that was silent may be back by now.
   if ((await extentsOf(cluster.store.read, volume.id)).some((extent) => extent.doubt)) {
     await clock.sleep(LOOK_MS) // its head may have fallen silent, and then nobody judges
     return undefined
   }
-  const head = hosts.get(headOf(volume))
-  const silent = left.filter(isSilent).flat()
-  if (silent.length === 0 || !head) return there
-  const knowsMs = Math.max(...silent.map((name) => presence.lastHeard(name) ?? 0)) + HEAD_KNOWS_MS
-  if (knowsMs > clock.monoMs()) await clock.sleep(knowsMs - clock.monoMs())
+  return now
+}
+
+/** What the head tells of this attachment, asked at this time at the earliest. */
+async function askHead(cluster: Cluster, head: HostRow, volume: VolumeRow, atMs: number): Promise<VolumeSeen | undefined> {
+  const waitMs = atMs - cluster.clock.monoMs()
+  if (waitMs > 0) await cluster.clock.sleep(waitMs)
   keepSeen(cluster, head.name, await cluster.agents.call(head, agentMethods.observe, {}, { timeoutMs: 10_000 }))
   return ofAttachment(cluster.seen.get(head.name), volume)
 }

@@ -7,7 +7,7 @@ import type { LegFacts } from '../plan/segment.js'
 import type { SegmentFacts } from '../plan/attached.js'
 import type { DiskRow, ExtentRow, SegmentRow } from '../state/rows.js'
 import type { ChangeTx } from '../store/store.js'
-import { online } from './cluster.js'
+import { heardSince, online } from './cluster.js'
 import type { Cluster } from './cluster.js'
 import { segmentFacts } from './facts.js'
 import type { VolumeFacts } from './facts.js'
@@ -27,7 +27,7 @@ export function silentLosses(
   cluster: Cluster, disks: Disks, of: readonly { readonly segment: SegmentRow; readonly extents: readonly ExtentRow[] }[], sinceMs = Number.NEGATIVE_INFINITY,
 ): readonly SilentLoss[] {
   const stateOf = (leg: LegFacts): string | undefined => disks.get(leg.disk)?.state
-  const isThere = (host: string): boolean => online(cluster, host) && (cluster.presence.proved(host) ?? Number.NEGATIVE_INFINITY) >= sinceMs
+  const isThere = (host: string): boolean => online(cluster, host) && heardSince(cluster, host, sinceMs)
   const doubted = new Set(of.flatMap(({ extents }) => extents.filter((extent) => extent.doubt).map((extent) => extent.id)))
   return of.flatMap(({ segment, extents }) => segmentFacts({ segments: [segment], extents })).flatMap((segment) => {
     const loss = decideSilent(segment.legs, (leg) => stateOf(leg) === 'failed', (leg) => isThere(leg.host) && stateOf(leg) === 'ready' && !doubted.has(leg.extent))

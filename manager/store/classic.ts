@@ -6,6 +6,7 @@ import { legStates } from '../../lib/model.js'
 import type { LegState } from '../../lib/model.js'
 import { numberOf, textOf, wordOf } from './db.js'
 import type { Reader, Row, Tx } from './db.js'
+import { forgetUnreleased } from './unreleased.js'
 
 /** Volumes, the parts of their trees and extents draw from one counter, as they did in the original. */
 const counters = { head: 'hsvr', server: 'ssvr', disk: 'pdsk', volume: 'lvol', origin: 'lvol', linear: 'lvol', mirror: 'lvol', extent: 'lvol' } as const
@@ -148,7 +149,7 @@ export async function segmentCounts(db: Reader): Promise<ReadonlyMap<string, num
 /** A host stops being a head or a storage server; one that is neither is forgotten. Its disks must be gone. */
 export async function dropRole(tx: Tx, host: { readonly name: string; readonly roles: readonly string[] }, role: 'head' | 'storage'): Promise<void> {
   const roles = host.roles.filter((each) => each !== role)
-  if (role === 'head') await tx.run('delete from unreleased where head = ?', [host.name])
+  if (role === 'head') await forgetUnreleased(tx, host.name)
   if (roles.length === 0) await tx.run('delete from hosts where name = ?', [host.name])
   else await tx.run('update hosts set roles = ? where name = ?', [JSON.stringify(roles), host.name])
 }

@@ -20,3 +20,8 @@ export async function unreleasedBy(db: Reader, head: string): Promise<readonly U
 export async function noteReleased(tx: Tx, head: string, { volume, attachEpoch }: Unreleased): Promise<void> {
   await tx.run('delete from unreleased where head = ? and volume = ? and attach_epoch <= ?', [head, volume, attachEpoch])
 }
+
+/** It is no head any more. */
+export async function forgetUnreleased(tx: Tx, head: string): Promise<void> {
+  await tx.run('delete from unreleased where head = ?', [head])
+}

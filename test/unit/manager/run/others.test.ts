@@ -52,6 +52,11 @@ describe('a leg that failed, and the servers of the others', function () {
     }
   }
 
+  async function startedAnew(): Promise<void> {
+    const host = must((await allHosts(rig.db)).find(({ name }) => name === other), 'its server')
+    await hostRegister(waiting(), { ...host, bootId: 'another', roles: [...host.roles], dataAddresses: [...host.dataAddresses], disks: [], protocols: ourProtocols })
+  }
+
   beforeEach(async function () {
     this.timeout(20_000)
     rig = await startManager({ servers: 2, volumes: 1 });
@@ -77,11 +82,7 @@ describe('a leg that failed, and the servers of the others', function () {
   it('is not given up when that one was started anew, and tells so later: what it may have lost the failed one still has', async () => {
     start = 'another'
     let told: Promise<unknown> | undefined
-    const tell = async (): Promise<void> => {
-      const host = must((await allHosts(rig.db)).find(({ name }) => name === other), 'its server')
-      await hostRegister(waiting(), { ...host, bootId: 'another', roles: [...host.roles], dataAddresses: [...host.dataAddresses], disks: [], protocols: ourProtocols })
-    }
-    await volumeTurn(waiting(async () => { await (told ??= tell()) }), id, 0)
+    await volumeTurn(waiting(async () => { await (told ??= startedAnew()) }), id, 0)
     expect(await states()).to.deep.equal(['insync', 'insync'])
     await volumeTurn(rig.cluster, id, 0)
     expect(await states()).to.deep.equal(['stale', 'insync'])
@@ -93,6 +94,13 @@ describe('a leg that failed, and the servers of the others', function () {
     await volumeTurn(waiting(), id, 0)
     expect([await states(), looks]).to.deep.equal([['insync', 'insync'], 1])
     expect(sleptMs).to.be.at.least(5000)
+  })
+
+  it('is not given up when that one was silent, and is back, started anew, before the head must know', async () => {
+    start = undefined
+    let told: Promise<unknown> | undefined
+    await volumeTurn(waiting(async () => { if (sleptMs >= 5000) await (told ??= startedAnew()) }), id, 0)
+    expect([await states(), looks, told !== undefined]).to.deep.equal([['insync', 'insync'], 1, true])
   })
 
   it('is given up when that one is silent and the head still has it: only its agent is away', async () => {

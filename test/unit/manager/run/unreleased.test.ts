@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import { diskFail } from '../../../../manager/api/duties.js'
 import { volumeAttach, volumeCreate, volumeDelete, volumeDetach } from '../../../../manager/api/volumes.js'
+import { dropRole } from '../../../../manager/store/classic.js'
 import { Site } from '../../../support/site.js'
 
 const DETACH = 'agent.volume.detach'
@@ -61,6 +62,12 @@ describe('what a head had not let go when it was shut out', () => {
     expect(site.host('hd1').volumes.size).to.equal(1)
     await site.back('hd1')
     expect(site.host('hd1').volumes.size).to.equal(0)
+  })
+
+  it('is forgotten when it is no head any more', async () => {
+    const head = await deleteWhileCopied()
+    await site.cluster.store.change((tx) => dropRole(tx, { name: head, roles: ['head'] }, 'head'))
+    expect(await noted()).to.deep.equal([])
   })
 
   it('is forgotten when it tells that it has it no more', async () => {
