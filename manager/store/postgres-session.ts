@@ -44,6 +44,12 @@ export interface Session {
   end(): void
 }
 
+/**
+ * Asked for on the server, for its own end of the session (s, and the last in ms): as PostgreSQL comes it keeps the session of a manager that
+ * lost its power, or was cut off, for two hours, and a few of those later it lets nobody in any more.
+ */
+const PEER_GONE = 'set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3; set tcp_user_timeout = 20000'
+
 const types = new pg.TypeOverrides()
 /** A number that JavaScript can't hold stays text, which every reader of a number refuses. */
 const whole = (text: string): number | string => (/^-?\d+$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : text)
@@ -106,8 +112,16 @@ async function connectTo(config: pg.ClientConfig, host: number): Promise<Session
     lost ??= new Error('the session was ended')
     client.end().catch(() => undefined)
   }
+  let last: Promise<unknown> = Promise.resolve()
+  /** One statement after the other: the driver's own queue would count the wait for those before it as time without an answer. */
+  const inTurn = <T>(ask: () => Promise<T>): Promise<T> => {
+    const mine = last.then(ask, ask)
+    last = mine.then(() => undefined, () => undefined) // not what it gave
+    return mine
+  }
   try {
     await client.connect()
+    await client.query(PEER_GONE)
     const { rows } = await client.query<{ transaction_read_only: string }>('show transaction_read_only')
     if (rows[0]?.transaction_read_only !== 'off') throw new Error('it takes no writes: a standby, or read-only')
   } catch (thrown) {
@@ -119,14 +133,14 @@ async function connectTo(config: pg.ClientConfig, host: number): Promise<Session
     warnings: () => warnings,
     broken: () => lost !== undefined,
     end,
-    async query(sql, params = []) {
+    query: (sql, params = []) => inTurn(async () => {
       checkBinding(params)
       if (lost) throw new DbError('unavailable', `PostgreSQL: ${lost.message}`, { cause: lost })
       try {
         const answer = await client.query<Record<string, unknown>>(numbered(sql), params.map((each) => (each instanceof Uint8Array ? Buffer.from(each) : each)))
         // Several statements in one text have several answers.
-        const last = Array.isArray(answer) ? (answer as readonly (typeof answer)[]).at(-1) ?? answer : answer
-        return { rows: last.rows, count: last.rowCount ?? 0 }
+        const of = Array.isArray(answer) ? (answer as readonly (typeof answer)[]).at(-1) ?? answer : answer
+        return { rows: of.rows, count: of.rowCount ?? 0 }
       } catch (thrown) {
         const error = dbError(thrown, sql)
         if (endsSession(thrown)) {
@@ -135,7 +149,7 @@ async function connectTo(config: pg.ClientConfig, host: number): Promise<Session
         }
         throw error
       }
-    },
+    }),
   }
 }
 

@@ -192,6 +192,16 @@ describe('PostgreSQL', function postgresSuite() {
     while (await sessions() >= before) { /* until they have ended */ }
   })
 
+  it('has the server look after peers that are gone without a word: none keeps a session for longer than 20 s', async () => {
+    // What the server says of these four is what its kernel says of the connection, in s and the last in ms.
+    const session = await connectPrimary(targetOf(server.url(database)), postgresTimes)
+    const now = async (name: string): Promise<number> => Number((await session.query('select current_setting(?) as n', [name])).rows[0]?.['n'])
+    const [idle, interval, count, unanswered] = [await now('tcp_keepalives_idle'), await now('tcp_keepalives_interval'), await now('tcp_keepalives_count'), await now('tcp_user_timeout')]
+    session.end()
+    expect(idle + interval * count).to.be.within(1, 20)
+    expect(unanswered).to.be.within(1, 20_000)
+  })
+
   it('takes the one of several hosts that takes writes, and names each that does not, with its reason and without the password', async () => {
     await server.sql('create database frozen')
     await server.sql(`alter database frozen set default_transaction_read_only = on`)
