@@ -173,7 +173,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   })
   const refused = (socket: Socket, reason: string, told: string | undefined): void => {
     const address = refusedAddress(socket)
-    log.info('a client was refused at the handshake', { peer: address, reason })
+    log[told === undefined ? 'debug' : 'info']('a client was refused at the handshake', { peer: address, reason }) // who hung up is no stranger
     if (told !== undefined) options.onStranger?.({ address, claimed: claimedBy(socket), known: false, why: told, fault: 'not authenticated', logId: '' })
   }
   if (doorkeeper) {

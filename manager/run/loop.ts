@@ -1,4 +1,5 @@
 /** Puts the manager's parts together and keeps them going: turns by key, presence, and what a new manager takes up first. */
+import { setMaxListeners } from 'node:events'
 import type { Clock, Log, Random } from '../../lib/ports.js'
 import { createPresence } from '../health/presence.js'
 import type { Presence } from '../health/presence.js'
@@ -63,6 +64,7 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
   const hosts = await allHosts(options.store.read)
   for (const host of hosts) presence.expect(host.name, clock.monoMs())
   const stopping = new AbortController()
+  setMaxListeners(0, stopping.signal) // while the lease can't be renewed every turn waits on it
   const gated = (turn: Turn): Turn => async (id, attempt, kicked) => {
     await options.gate.open('begin', stopping.signal)
     return turn(id, attempt, kicked)
