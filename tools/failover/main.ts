@@ -1,6 +1,6 @@
 /**
  * `npm run lab:managers`: two managers on PostgreSQL in a lab of its own, and every trouble for the active one, in rotation, `--rounds` times.
- * The last lines tell how long nobody served, by trouble, and every violation.
+ * The last lines tell how long nobody served, by trouble, and every violation. With `--keep` the lab stays up, for its logs.
  */
 import { cpus } from 'node:os'
 import { dirname } from 'node:path'
@@ -22,6 +22,7 @@ interface Options {
   readonly rounds: number
   readonly lab: string
   readonly only: readonly Trouble[]
+  readonly keep?: true
 }
 
 const whole = (text: string): number => {
@@ -37,9 +38,9 @@ const troubleList = (text: string): readonly Trouble[] => {
 function readOptions(): Options {
   const program = new Command('npm run lab:managers --').description('Everything that can happen to a manager, in rotation, on real Linux kernels').showHelpAfterError()
     .addOption(new Option('--rounds <n>', 'times each').argParser(whole).default(1)).addOption(new Option('--only <troubles>', 'only these, with commas').argParser(troubleList).default(troubles, 'all'))
-    .addOption(new Option('--lab <name>', 'name of the lab').default('managers'))
+    .addOption(new Option('--lab <name>', 'name of the lab').default('managers')).addOption(new Option('--keep', 'leave the lab up'))
   program.parse()
-  return program.opts<{ rounds: number; lab: string; only: readonly Trouble[] }>()
+  return program.opts<{ rounds: number; lab: string; only: readonly Trouble[]; keep?: true }>()
 }
 
 function quantile(values: readonly number[], q: number): string {
@@ -73,5 +74,6 @@ try {
   console.error(messageOf(thrown))
   process.exitCode = 1
 } finally {
-  await Lab.down(options.lab)
+  if (options.keep) console.log(`lab ${options.lab} is up: npm run lab -- --lab ${options.lab} logs mgr1, and at last … down`)
+  else await Lab.down(options.lab)
 }
