@@ -134,11 +134,12 @@ async function loggedInAgain(lab: Lab, host: string, extent: string): Promise<st
   return disk
 }
 
+const mirrorsOf = (all: readonly Candidate[]): readonly Candidate[] => all.filter(({ name }) => name !== RAW)
 const degradedJobs = [randomWrite(1), randomWrite(16), randomRead(16)]
 
 /** One power failure of st2, under a writer on each mirror at the same moment. */
 async function powerFailure(lab: Lab, { all, drbd, raid, raidExtent }: Field, round: number, seconds: number, into: Figures): Promise<void> {
-  const mirrors = all.filter(({ name }) => name !== RAW)
+  const mirrors = mirrorsOf(all)
   const writers = await Promise.all(mirrors.map(async ({ name, host, device }) => ({ name, writer: await startWriter(lab, host, device, 256) })))
   await lab.powerOff('st2')
   await new Promise((resolve) => setTimeout(resolve, WAIT_MS))
@@ -172,50 +173,63 @@ async function copies(lab: Lab, { drbd, raid, copied }: Field, into: Figures): P
 }
 
 type Row = readonly string[]
+interface Table {
+  readonly title: string
+  readonly head: Row
+  readonly rows: readonly Row[]
+}
 
-function tables(all: readonly Candidate[], into: Figures): readonly { readonly title: string; readonly head: Row; readonly rows: readonly Row[] }[] {
-  const value = (what: string, { name, base }: Candidate): string => (name === base ? median(into.of(what, name)).toFixed(0) : `${median(into.of(what, name)).toFixed(0)} (${into.ratio(what, name, { whom: base }).toFixed(2)})`)
-  const mirrors = all.filter(({ name }) => name !== RAW)
+const names = (some: readonly Candidate[]): Row => some.map(({ name, host }) => `${name} (${host})`)
+const value = (into: Figures, what: string, { name, base }: Candidate): string => (name === base ? median(into.of(what, name)).toFixed(0) : `${median(into.of(what, name)).toFixed(0)} (${into.ratio(what, name, { whom: base }).toFixed(2)})`)
+
+const ratesTable = (all: readonly Candidate[], into: Figures): Table => ({
+  title: 'Rates: operations a second, medians; in brackets the median ratio of the same round, on hd1 and hd2 to the raw LUN, on st1 to DRBD',
+  head: ['job', ...names(all)], rows: fioJobs.map(({ name }) => [name, ...all.map((each) => value(into, name, each))]),
+})
+
+const stallTable = (mirrors: readonly Candidate[], into: Figures): Table => ({
+  title: 'st2 loses power: the longest wait of a synchronous 4k writer, ms, every mirror at the same moment',
+  head: ['', ...names(mirrors)], rows: [['median', ...mirrors.map(({ name }) => median(into.of('stall', name)).toFixed(0))], ['worst', ...mirrors.map(({ name }) => Math.max(...into.of('stall', name)).toFixed(0))]],
+})
+
+const degradedTable = (mirrors: readonly Candidate[], into: Figures): Table => ({
+  title: 'Without st2: operations a second, medians; in brackets the ratio to DRBD on st1, elsewhere to dm-raid, of the same round',
+  head: ['job', ...names(mirrors)], rows: degradedJobs.map(({ name }) => [name, ...mirrors.map((each) => value(into, `degraded ${name}`, { ...each, base: each.host === 'st1' ? DRBD : RAID }))]),
+})
+
+function copyTable(all: readonly Candidate[], into: Figures): Table {
   const copied = all.filter(({ name }) => into.of('copy', name).length > 0)
-  const names = (some: readonly Candidate[]): Row => some.map(({ name, host }) => `${name} (${host})`)
-  return [
-    {
-      title: 'Rates: operations a second, medians; in brackets the median ratio of the same round, on hd1 and hd2 to the raw LUN, on st1 to DRBD',
-      head: ['job', ...names(all)], rows: fioJobs.map(({ name }) => [name, ...all.map((each) => value(name, each))]),
-    },
-    {
-      title: 'st2 loses power: the longest wait of a synchronous 4k writer, ms, every mirror at the same moment',
-      head: ['', ...names(mirrors)], rows: [['median', ...mirrors.map(({ name }) => median(into.of('stall', name)).toFixed(0))], ['worst', ...mirrors.map(({ name }) => Math.max(...into.of('stall', name)).toFixed(0))]],
-    },
-    {
-      title: 'Without st2: operations a second, medians; in brackets the ratio to DRBD on st1, elsewhere to dm-raid, of the same round',
-      head: ['job', ...names(mirrors)], rows: degradedJobs.map(({ name }) => [name, ...mirrors.map((each) => value(`degraded ${name}`, { ...each, base: each.host === 'st1' ? DRBD : RAID }))]),
-    },
-    {
-      title: `A leg is copied anew, ${MEBIBYTES} MiB, nobody else at work: MiB/s, medians; in brackets the ratio to DRBD`,
-      head: ['', ...names(copied)], rows: [['copy', ...copied.map((each) => value('copy', { ...each, base: DRBD }))]],
-    },
-  ]
+  return {
+    title: `A leg is copied anew, ${MEBIBYTES} MiB, nobody else at work: MiB/s, medians; in brackets the ratio to DRBD`,
+    head: ['', ...names(copied)], rows: [['copy', ...copied.map((each) => value(into, 'copy', { ...each, base: DRBD }))]],
+  }
 }
 
 export async function peersBench({ dist, rounds, seconds, repeats, conditions }: PeersOptions): Promise<void> {
   await Lab.down(NAME)
   const lab = await Lab.up({ ...defaultWish, name: NAME, both: 1, diskBytes: 1536n * MIB, dist }, (line) => { console.log(line) })
   const into = new Figures()
-  let all: readonly Candidate[] = []
+  const shown: Table[] = []
+  const show = (found: Table): void => { // as soon as it is known: an error later on takes nothing of what was measured
+    shown.push(found)
+    console.log(`\n${found.title}\n${table(found.rows, found.head.map((name, index) => ({ title: name.toUpperCase(), of: (row: Row) => row[index] ?? '', right: index > 0 })))}`)
+  }
   try {
     await new Promise((resolve) => setTimeout(resolve, 10_000)) // the disks are cleaned in the background meanwhile
     const cast = await field(lab)
-    all = cast.all
+    const { all } = cast
     for (const { name, host, device } of all) await fill(lab, host, device, name === RAID ? cast.raid.mebibytes : MEBIBYTES)
     for (let round = 0; round < rounds; round += 1) {
       await rates(lab, all, fioJobs, round, seconds, into)
       console.log(`rates: round ${round + 1} of ${rounds}`)
     }
+    show(ratesTable(all, into))
     for (let round = 0; round < repeats; round += 1) {
       await powerFailure(lab, cast, round, seconds, into)
       console.log(`power failures: ${round + 1} of ${repeats}`)
     }
+    show(stallTable(mirrorsOf(all), into))
+    show(degradedTable(mirrorsOf(all), into))
     for (const name of cast.others) {
       await lab.json(['volume', 'detach', name])
       await lab.json(['volume', 'delete', name])
@@ -224,11 +238,10 @@ export async function peersBench({ dist, rounds, seconds, repeats, conditions }:
       await copies(lab, cast, into)
       console.log(`copies: ${round + 1} of ${repeats}`)
     }
+    show(copyTable(all, into))
   } finally {
     await Lab.down(NAME)
   }
-  const shown = tables(all, into)
-  for (const { title, head, rows } of shown) console.log(`\n${title}\n${table(rows, head.map((name, index) => ({ title: name.toUpperCase(), of: (row: Row) => row[index] ?? '', right: index > 0 })))}`)
   const cells = (row: Row): string => `| ${row.join(' | ')} |`
   const page = [
     '# Side by side', '', '`npm run bench -- --peers` writes this page: our volumes beside DRBD 8.4 (protocol C, else as it comes) and dm-raid, in one run, in alternating rounds.', '',
