@@ -49,7 +49,8 @@ export async function detachTurn(cluster: Cluster, facts: VolumeFacts): Promise<
     await updateVolume(tx, volume.id, { phase: 'detached', head: '', device: '', problem: '' })
     await rotateSecret(tx, volume.head, newChapSecret(cluster.random))
     await interruptCopies(cluster, tx, volume.id, 'the volume was detached')
-    await tx.event({ kind: 'volume detached', about: 'volume', name: volume.name, text: `from ${volume.head}` })
+    const undone = await requestDoomed(tx, volume.id)
+    await tx.event({ kind: undone ? 'attachment undone' : 'volume detached', about: 'volume', name: volume.name, text: `from ${volume.head}` })
   })
   cluster.work.kick('repair', 'cluster')
   return 0
