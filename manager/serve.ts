@@ -17,7 +17,7 @@ import type { RpcHandler, RpcServerOptions } from '../lib/rpc/server.js'
 import { createAccess } from './access/access.js'
 import { startClassicServer } from './api/classic/door.js'
 import { strangerAtDoor } from './api/audited.js'
-import { apiDoor, createHandler, createStandbyHandler } from './api/door.js'
+import { apiDoor, createHandler, createLeavingHandler, createStandbyHandler } from './api/door.js'
 import type { ManagerConfig } from './config.js'
 import { databaseLease } from './lease/database.js'
 import { openDeviceLease } from './lease/device.js'
@@ -119,29 +119,30 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
     })
     let done: () => void = () => undefined
     const ended = new Promise<void>((resolve) => { done = resolve })
-    const running = await startCluster({
+    const [running] = await Promise.all([startCluster({
       name: config.name, version, store, agents, clock, random, log, extentBytes: config.extentBytes, gate: held, onEpochLost: onLost,
       managers: {
         list: () => roster.list(config.name), lease: () => ({ ageMs: keeper.seen().ageMs, ttlMs: times.ttlMs, address: config.address }),
         handOver: (to) => leave(to, DRAIN_MS),
       },
-    })
+    }), access.refresh()])
     const onStop = (): void => { void leave('', LAST_DRAIN_MS) }
 
     async function leave(to: string, drainMs: number): Promise<void> {
       if (leaving) return ended
       leaving = true
-      handle = standby
+      handle = createLeavingHandler(handle, standby)
       onStranger = undefined
       await Promise.race([Promise.all([running.stop(), backups.clear()]), clock.sleep(drainMs)])
+      handle = standby // before the lease is gone: from then on another may know better
       const released = await held.release(to)
       log.info('the lease was given up', { epoch: held.epoch, to, released })
       agents.close()
       done()
     }
-    await access.refresh()
-    await store.change((tx) => tx.event({ kind: 'manager active', about: 'manager', name: config.name, text: `epoch ${held.epoch}, version ${version}` }))
+    const noted = store.change((tx) => tx.event({ kind: 'manager active', about: 'manager', name: config.name, text: `epoch ${held.epoch}, version ${version}` })) // before all that is asked for from now on
     handle = createHandler(running.cluster, access, authority, backups)
+    await noted
     onStranger = (stranger) => { running.cluster.audit.stranger(strangerAtDoor(stranger)) }
     log.info('active', { epoch: held.epoch, address: server.url, version })
     running.takeUp()

@@ -78,6 +78,11 @@ export function createStandbyHandler(standby: Standby): RpcHandler {
   })
 }
 
+/** For a manager that is about to give up its lease, and still has it: what it is asked it answers, and begins nothing any more. */
+export function createLeavingHandler(active: RpcHandler, standby: RpcHandler): RpcHandler {
+  return (context, name, params) => (isQuestion(name) ? active : standby)(context, name, params)
+}
+
 /** `denied`: told of calls of the system family by who has no role at all. */
 function createDoor(
   act: (key: ApiName, context: CallContext, params: readonly XmlValue[]) => Promise<XmlValue>, denied?: (context: CallContext, name: SystemName, params: readonly XmlValue[]) => Promise<void>,
