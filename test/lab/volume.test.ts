@@ -189,10 +189,13 @@ describe('what is refused, on real kernels', () => {
   it('a LUN with the wrong serial number: nothing of it is used', async () => {
     const made = await create(lab(), 'v', '16MiB', 2)
     const [leg] = made.segments[0]?.legs ?? []
-    const swap = `cd /sys/kernel/config/target/core/iblock_7717/${leg?.extent ?? ''} && T=/sys/kernel/config/target/iscsi/iqn.2026-11.io.vsky:storage.${leg?.host ?? ''}/tpgt_1/lun/lun_1 && rm $T/extent && echo 0 > enable; `
-    // The same LUN number, another disk behind it: as after a mistake in a server's configuration.
-    await lab().must(leg?.host ?? '', ['bash', '-c', `${swap} true`]).catch(() => undefined)
-    await lab().must(leg?.host ?? '', ['bash', '-c', `rmdir /sys/kernel/config/target/core/iblock_7717/${leg?.extent ?? ''}; M=/sys/kernel/config/target/core/iblock_7717/${leg?.extent ?? ''}; mkdir $M && echo udev_path=$(ls /dev/vsky_*/${leg?.extent ?? ''}) > $M/control && echo ${'9'.repeat(32)} > $M/wwn/vpd_unit_serial && echo 1 > $M/enable && ln -s $M /sys/kernel/config/target/iscsi/iqn.2026-11.io.vsky:storage.${leg?.host ?? ''}/tpgt_1/lun/lun_1/extent`])
+    const { host = '', extent = '' } = leg ?? {}
+    const store = `/sys/kernel/config/target/core/iblock_7717/${extent}`
+    const link = `/sys/kernel/config/target/iscsi/iqn.2026-11.io.vsky:storage.${host}/tpgt_1/lun/lun_1/extent`
+    // The same LUN number, another disk behind it: as after a mistake in a server's configuration. An agent that looks meanwhile would put it right.
+    await lab().service(host, 'pause')
+    await lab().must(host, ['bash', '-ec', `rm ${link}; rmdir ${store}; mkdir ${store}; echo udev_path=$(ls /dev/vsky_*/${extent}) > ${store}/control; echo ${'9'.repeat(32)} > ${store}/wwn/vpd_unit_serial; echo 1 > ${store}/enable; ln -s ${store} ${link}`])
+    await lab().service(host, 'resume')
     expect(await refused(lab(), ['volume', 'attach', 'v', '--host', 'hd1'], 6, 'wrong device')).to.contain('9'.repeat(32))
     const left = (): Promise<string> => lab().must('hd1', ['bash', '-c', 'ls /dev/mapper /sys/class/scsi_disk 2>/dev/null | grep -v -e control -e : | tr -d "\\n"; ls /sys/class/iscsi_session | wc -l'])
     expect(await eventually('its sessions are ended in the background', left, (found) => found === '0\n')).to.equal('0\n')
