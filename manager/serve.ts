@@ -53,7 +53,7 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
   const times = leaseTimes(config.leaseTtlMs)
   const tls = await loadTls(config.tlsDir)
   const authority = config.authorityDir === undefined ? undefined : createSigner(createRun({ log }), await openAuthority(config.authorityDir))
-  const db = await openDatabase(config)
+  const db = await openDatabase(config, { ahead: true })
   const { leaseDevice } = config
   // Renewals have a connection of their own: they must not wait behind what turns ask of the database.
   const leaseDb = leaseDevice === undefined && config.database.engine === 'postgres' ? await openDatabase(config) : db
@@ -142,9 +142,9 @@ export async function serve(config: ManagerConfig, version: string, log: Log): P
     }
     const noted = store.change((tx) => tx.event({ kind: 'manager active', about: 'manager', name: config.name, text: `epoch ${held.epoch}, version ${version}` })) // before all that is asked for from now on
     handle = createHandler(running.cluster, access, authority, backups)
+    log.info('active', { epoch: held.epoch, address: server.url, version })
     await noted
     onStranger = (stranger) => { running.cluster.audit.stranger(strangerAtDoor(stranger)) }
-    log.info('active', { epoch: held.epoch, address: server.url, version })
     running.takeUp()
     const classic = config.classic && await startClassicServer(running.cluster, config.classic, { stepGb: config.classic.stepGb }, log)
     if (classic) log.info('clients of the original API are answered, unencrypted and whoever they are', { address: classic.url })

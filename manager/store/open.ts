@@ -20,13 +20,16 @@ export class DatabaseRefused extends Error {
   override readonly name = 'DatabaseRefused'
 }
 
-/** Throws DatabaseRefused: it can't be reached, is of a newer program, would lose what it commits, or is known to be older than the cluster. */
-export async function openDatabase({ database, stateDir }: { readonly database: DatabaseTarget; readonly stateDir: string }): Promise<Db> {
+/**
+ * `ahead`: all sessions for reads are opened at once. Throws DatabaseRefused: it can't be reached, is of a newer program, would lose what it
+ * commits, or is known to be older than the cluster.
+ */
+export async function openDatabase({ database, stateDir }: { readonly database: DatabaseTarget; readonly stateDir: string }, { ahead = false } = {}): Promise<Db> {
   const place = database.engine === 'sqlite' ? database.path ?? join(stateDir, 'manager.db') : describePostgres(database)
   let db: Db | undefined
   try {
     await mkdir(stateDir, { recursive: true, mode: 0o700 })
-    db = database.engine === 'sqlite' ? await openSqlite(place) : await openPostgres(database, { unreplicated: database.unreplicated })
+    db = database.engine === 'sqlite' ? await openSqlite(place) : await openPostgres(database, { unreplicated: database.unreplicated, ahead })
     await migrate(db)
     const older = await knownOlder(db)
     if (older !== undefined) throw new Error(older)

@@ -121,9 +121,9 @@ async function connectTo(config: pg.ClientConfig, host: number): Promise<Session
   }
   try {
     await client.connect()
-    await client.query(PEER_GONE)
-    const { rows } = await client.query<{ transaction_read_only: string }>('show transaction_read_only')
-    if (rows[0]?.transaction_read_only !== 'off') throw new Error('it takes no writes: a standby, or read-only')
+    const answers: unknown = await client.query(`${PEER_GONE}; show transaction_read_only`)
+    const shown = (answers as readonly pg.QueryResult<{ transaction_read_only: string }>[]).at(-1) // of several statements there are several answers
+    if (shown?.rows[0]?.transaction_read_only !== 'off') throw new Error('it takes no writes: a standby, or read-only')
   } catch (thrown) {
     end()
     throw thrown

@@ -21,6 +21,8 @@ export interface PostgresOptions {
   readonly times?: Partial<PostgresTimes>
   /** Several hosts may forget what was committed, or it was accepted by a person: no synchronous replication is asked for. */
   readonly unreplicated?: boolean
+  /** All sessions for reads are opened at once, not when reads first need them: who takes over has no time for it. */
+  readonly ahead?: boolean
 }
 
 const READERS_MAX = 4
@@ -32,7 +34,7 @@ const ALONE = 0x7673_6b79
 const FORGET_MARKS_MS = 30 * 24 * 3600 * 1000
 
 /** Throws DbError when it can't be reached, or can't keep what is committed. */
-export async function openPostgres(target: PostgresTarget, { times: given = {}, unreplicated = false }: PostgresOptions = {}): Promise<Db> {
+export async function openPostgres(target: PostgresTarget, { times: given = {}, unreplicated = false, ahead = false }: PostgresOptions = {}): Promise<Db> {
   const times = { ...postgresTimes, ...given }
   const place = { first: 0 }
   const connect = async (): Promise<Session> => {
@@ -50,6 +52,7 @@ export async function openPostgres(target: PostgresTarget, { times: given = {}, 
     throw thrown
   }
   const readers = createReaders(connect)
+  if (ahead) readers.open()
   let writer: Session | undefined = first
   let tail: Promise<unknown> = Promise.resolve()
   let closed = false
@@ -188,7 +191,7 @@ async function settled(running: Running, mark: string, lost: unknown): Promise<b
 }
 
 /** Sessions for single reads: they are repeated once when theirs had broken while nobody looked. */
-function createReaders(connect: () => Promise<Session>): { read(sql: string, params?: readonly SqlValue[]): Promise<readonly Row[]>; close(): void } {
+function createReaders(connect: () => Promise<Session>): { read(sql: string, params?: readonly SqlValue[]): Promise<readonly Row[]>; open(): void; close(): void } {
   const idle: Session[] = []
   const waiting: (() => void)[] = []
   let busy = 0
@@ -220,6 +223,14 @@ function createReaders(connect: () => Promise<Session>): { read(sql: string, par
       } finally {
         busy -= 1
         waiting.shift()?.()
+      }
+    },
+    open() {
+      for (let more = READERS_MAX - busy - idle.length; more > 0; more -= 1) {
+        connect().then((session) => {
+          if (closed || busy + idle.length >= READERS_MAX) session.end()
+          else idle.push(session)
+        }, () => undefined) // a read will say it
       }
     },
     close() {

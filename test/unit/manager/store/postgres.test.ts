@@ -192,6 +192,18 @@ describe('PostgreSQL', function postgresSuite() {
     while (await sessions() >= before) { /* until they have ended */ }
   })
 
+  it('has all its sessions for reads before the first read where it is asked to: who takes over has no time for it', async () => {
+    const pids = async (): Promise<readonly unknown[]> => (await server.sql(`select pid from pg_stat_activity where datname = '${database}'`)).map(({ pid }) => pid)
+    const before = new Set(await pids())
+    const other = await openAt(server.url(database), { ahead: true })
+    others.push(other)
+    const opened = async (): Promise<readonly unknown[]> => (await pids()).filter((pid) => !before.has(pid))
+    let found = await opened()
+    while (found.length < 5) found = await opened() // four, and the one that writes
+    await Promise.all(Array.from({ length: 8 }, () => other.get('select 1 as n')))
+    expect(await opened(), 'and reads need no others').to.have.members(found)
+  })
+
   it('has the server look after peers that are gone without a word: none keeps a session for longer than 20 s', async () => {
     // What the server says of these four is what its kernel says of the connection, in s and the last in ms.
     const session = await connectPrimary(targetOf(server.url(database)), postgresTimes)
