@@ -18,6 +18,12 @@ const labPackages = {
   ip: 'iproute2', nft: 'nftables', 'mkfs.ext4': 'e2fsprogs', era_invalidate: 'thin-provisioning-tools', ps: 'procps', script: 'bsdutils', blkdiscard: 'util-linux', openssl: 'openssl',
 }
 
+// Each benchmark, and what it takes a number for (one takes an address).
+const benches = {
+  '': ['rounds', 'seconds', 'repeats'], memory: ['rounds', 'seconds'], repair: ['servers', 'repeats'], peers: ['rounds', 'seconds', 'repeats'], rpc: ['rounds', 'seconds'],
+  state: ['rounds', 'seconds', 'volumes'], placement: ['runs', 'volumes', 'postgres'], clients: ['clients', 'seconds', 'volumes', 'think'], scale: ['servers', 'calls'],
+}
+
 const say = (text) => { console.log(text) }
 const fail = (text) => { console.error(text); process.exit(1) }
 const isRoot = process.getuid?.() === 0
@@ -34,6 +40,24 @@ function quietly(file, argv, doing) {
     fail(`${tail}\n\n${doing}: failed (${file} ${argv.join(' ')}). The last lines above say why.`)
   }
   say(`  done in ${((Date.now() - started) / 1000).toFixed(1)} s`)
+}
+
+// Which benchmark is asked for, and what with. What it does not know would otherwise be found out after half an hour of the wrong one.
+function benchmark() {
+  const usage = `usage: one of\n${Object.entries(benches).map(([name, takes]) => `  npm run bench --${name === '' ? '' : ` --${name}`}${takes.map((each) => ` [--${each} …]`).join('')}`).join('\n')}`
+  if (args.includes('--help') || args.includes('-h')) {
+    say(usage)
+    process.exit(0)
+  }
+  const named = Object.keys(benches).filter((name) => name !== '' && args.includes(`--${name}`))
+  const [name = ''] = named
+  const at = args.indexOf(`--${name}`)
+  const valued = benches[name].includes(name) && /^[^-]/.test(args[at + 1] ?? '') // --clients 20 is its name, and how many
+  const given = valued ? args : args.filter((_, each) => each !== at)
+  const unknown = given.find((each, place) => place % 2 === 0 && (!benches[name].some((known) => each === `--${known}`) || given[place + 1] === undefined))
+  if (named.length > 1) fail(`the benchmark can't be ${named.map((each) => `--${each}`).join(' and ')} at once; ${usage}`)
+  if (unknown !== undefined) fail(`the benchmark does not take ${unknown}, or a value is missing behind it; ${usage}`)
+  return { name, given }
 }
 
 // Installs what is missing, or says what a person has to do. Gives the packages that are still missing.
@@ -234,16 +258,16 @@ const verbs = {
     handOver(join(top, 'dist/test/sim/mutants-main.js'), args)
   },
   bench() {
-    const alone = ['rpc', 'placement', 'state', 'clients', 'scale'].find((name) => args.includes(`--${name}`)) // no kernels in these
-    if (alone !== undefined) {
-      if (alone === 'state') debianPackages(testPackages, 'the benchmark of the state')
+    const { name, given } = benchmark()
+    if (['rpc', 'placement', 'state', 'clients', 'scale'].includes(name)) { // no kernels in these
+      if (name === 'state') debianPackages(testPackages, 'the benchmark of the state')
       build()
-      handOver(join(top, alone === 'scale' ? 'dist/test/scale/main.js' : `dist/bench/${alone}.js`), args)
+      handOver(join(top, name === 'scale' ? 'dist/test/scale/main.js' : `dist/bench/${name}.js`), given)
       return
     }
     const obstacle = labObstacle()
     if (obstacle !== '') fail(`the benchmark can't run here: ${obstacle}`)
-    if (args.includes('--peers')) debianPackages({ drbdadm: 'drbd-utils' }, 'the comparison with DRBD')
+    if (name === 'peers') debianPackages({ drbdadm: 'drbd-utils' }, 'the comparison with DRBD')
     build()
     handOver(join(top, 'dist/bench/main.js'), args)
   },
