@@ -82,6 +82,8 @@ let loaded: ReturnType<typeof load> | undefined
 export class Store {
   readonly #writer: Connection
   readonly #reader: Connection
+  /** To what was asked since the last commit. */
+  readonly #answers = new Map<string, readonly Row[]>()
   #tail: Promise<unknown> = Promise.resolve()
   #holder: { readonly process: Process; readonly release: () => void } | undefined
   /** Told of each commit, with what it changed. */
@@ -97,9 +99,14 @@ export class Store {
     return new Store(new Database(), new Database())
   }
 
-  /** What was committed, for who checks. */
+  /** What was committed. Asked again before the next commit, it is the same answer: most questions of a quiet cluster are. */
   read(sql: string, params: readonly SqlValue[] = []): readonly Row[] {
-    return this.#reader.all(sql, params)
+    const question = `${sql}\n${params.map((param) => `${typeof param} ${String(param)}`).join('\n')}`
+    const known = this.#answers.get(question)
+    if (known) return known
+    const answer = this.#reader.all(sql, params)
+    this.#answers.set(question, answer)
+    return answer
   }
 
   /** At the world's end: the memory of all worlds' databases is one, and is not collected. */
@@ -123,12 +130,11 @@ export class Store {
         resolve()
       })
     })
-    const reader = { all: async (sql: string, params: readonly SqlValue[] = []) => this.#reader.all(sql, params), get: async (sql: string, params: readonly SqlValue[] = []) => this.#reader.all(sql, params)[0] }
+    const reader = { all: async (sql: string, params: readonly SqlValue[] = []) => this.read(sql, params), get: async (sql: string, params: readonly SqlValue[] = []) => this.read(sql, params)[0] }
     return {
       engine: 'sqlite',
       snapshot: (work) => work(reader), // nothing is changed between two awaits that wait for nothing
-      all: async (sql, params = []) => this.#reader.all(sql, params),
-      get: async (sql, params = []) => this.#reader.all(sql, params)[0],
+      ...reader,
       close: async () => undefined,
       tx: async (work) => {
         const before = this.#tail
@@ -164,6 +170,7 @@ export class Store {
           this.#reader.exec('begin')
           for (const [sql, params] of written) this.#reader.change(sql, params)
           this.#reader.exec('commit')
+          this.#answers.clear()
           end()
           this.onCommit()
           if (effect !== undefined && diesAt(process, `after the commit of ${effect}`)) return never()

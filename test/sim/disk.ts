@@ -72,13 +72,14 @@ export class Disk implements BlockDevice {
     return !this.#cache.has(slot)
   }
 
-  /** Slots that may hold something. */
+  /** Slots that hold something, from the first. */
   * used(from: number, to: number): Generator<number> {
-    if (to - from <= 4096) {
+    if (to - from <= this.#safe.size + this.#cache.size) {
       for (let slot = from; slot < to; slot += 1) if (this.at(slot) !== 0) yield slot
       return
     }
-    for (const slot of new Set([...this.#safe.keys(), ...this.#cache.keys()])) if (slot >= from && slot < to && this.at(slot) !== 0) yield slot
+    const written = [...this.#safe.keys(), ...this.#cache.keys()].filter((slot) => slot >= from && slot < to)
+    for (const slot of new Set(written.sort((a, b) => a - b))) if (this.at(slot) !== 0) yield slot
   }
 
   put(slot: number, content: Content): void {
