@@ -38,7 +38,7 @@ done
 head=no; case $lab_kind in head|both) head=head;; esac
 daemon=; case $lab_daemon in manager) daemon="node --enable-source-maps $lab_dist/manager/main.js --config /etc/vsky/manager.toml";;
   database) daemon="bash /etc/vsky/postgres.sh $lab_control";;
-  agent) daemon="env UV_THREADPOOL_SIZE=64 node --enable-source-maps $lab_dist/agent/main.js --config /etc/vsky/agent.toml";; esac
+  agent) daemon="nice -n -10 env UV_THREADPOOL_SIZE=64 node --enable-source-maps $lab_dist/agent/main.js --config /etc/vsky/agent.toml";; esac
 node $lab_dist/tools/lab/guest.js $lab_control $head $daemon
 echo "lab: the guest process ended"; poweroff -f
 `

@@ -232,6 +232,10 @@ describe('the agent\'s service', () => {
     expect(last(agent, 'UMask'), 'guests\' users must get through /dev/vsky').to.equal('0022')
   })
 
+  it('comes before guests where processors are short: their writes wait for its programs when a leg is lost', () => {
+    expect(Number(last(agent, 'Nice'))).to.be.below(0)
+  })
+
   it('keeps away from a manager\'s folder on the same host, as the manager\'s does from an agent\'s', () => {
     const beside = readUnit(agentText, text(`${FOLDER}/examples/vsky-agent-beside-manager.conf`))
     expect([agent.get('Unit.AssertPathExists'), manager.get('Unit.AssertPathExists')]).to.deep.equal([['!/var/lib/vsky/manager.lock'], ['!/var/lib/vsky/agent.lock']])
